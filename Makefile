@@ -1,0 +1,32 @@
+# `make demo` and `make test` do all set-up on a fresh machine, then the work.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/ready
+# Real data beside the checkout is used where it is there; elsewhere halftime looks in the user's cache, then downloads.
+ifneq ($(wildcard ../shared/data/README.md),)
+export HALFTIME_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: demo test lint types figures clean
+
+demo: $(READY)
+	$(BIN)/halftime demo
+
+test: $(READY) lint types
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "torch==2.13.0"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) .halftime build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,80 @@
+"""One batch: nested tensors, their device, their size, and which part is the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from halftime.errors import BadData, shorten
+
+TARGETS = ("targets", "target", "labels", "label")  # keys of a dict sample that name its target
+
+
+def tensors(tree: Any) -> Iterator[Tensor]:
+    """Every tensor in nested dicts, lists and tuples."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, (Mapping, list, tuple)):
+        for value in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from tensors(value)
+
+
+def mapped(tree: Any, change: Any) -> Any:
+    """The same nest with `change` applied to every tensor."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return {key: mapped(value, change) for key, value in tree.items()}
+    return type(tree)(mapped(v, change) for v in tree) if type(tree) in (list, tuple) else tree
+
+
+def on_device(batch: Any, device: torch.device) -> Any:
+    """The batch on a device, without waiting for the copy."""
+    if device.type == "cpu":
+        return batch
+    return mapped(batch, lambda t: t.to(device, non_blocking=True))
+
+
+def split(batch: Any) -> tuple[Any, Any]:
+    """(inputs, targets) of a batch that is a tensor, a pair or a dict.
+
+    >>> split({"image": 1, "label": 2})
+    ({'image': 1}, 2)
+    """
+    if isinstance(batch, Tensor):
+        return batch, batch
+    if isinstance(batch, Mapping):
+        key = next((k for k in TARGETS if k in batch), None)
+        if key is None or len(batch) < 2:
+            raise BadData(f"a dict sample needs inputs and one of the keys {', '.join(TARGETS)}, not {list(batch)}")
+        return {k: v for k, v in batch.items() if k != key}, batch[key]
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2 or batch[1] is None:
+        raise BadData(
+            f"a sample must be a tensor, a pair (inputs, targets) or a dict, not {shorten(batch)}: no labels?"
+        )
+    return batch[0], batch[1]
+
+
+def size(batch: Any) -> int:
+    """How many samples a batch holds: the first dimension of its first tensor."""
+    return next(tensors(batch)).shape[0]
+
+
+def micro_batches(inputs: Any, targets: Any, at_most: int | None) -> Iterator[tuple[Any, Any, float]]:
+    """(inputs, targets, share of the batch) in pieces of `at_most` samples, or whole where that is None."""
+    n = size(inputs) if at_most else 0
+    if not at_most or n <= at_most:
+        yield inputs, targets, 1.0
+        return
+    for first in range(0, n, at_most):
+        piece = slice(first, first + at_most)
+        cut = lambda t: t[piece]  # noqa: B023, E731 - used up before the next turn
+        yield mapped(inputs, cut), mapped(targets, cut), (min(first + at_most, n) - first) / n
+
+
+def describe(tensor: Tensor) -> str:
+    """Shape and type of a tensor in a few characters, for messages."""
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

@@ -1,0 +1,180 @@
+"""What training is fed: a data set and an order that is a pure function of (seed, epoch, position).
+
+Because the order and every sample's randomness are functions and not streams, going on in the middle of an epoch
+needs three integers and no state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import random
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset, default_collate
+
+from halftime.data.batch import split, tensors
+from halftime.errors import BadData, shorten
+
+Order = Callable[[int, int, int], Tensor]  # (seed, epoch, samples) -> indices of one epoch
+
+
+class Dataset(Protocol):
+    """Map-style samples. One that also has `batch(indices, generator)` is asked for whole batches at once."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """One sample."""
+
+
+class Tensors:
+    """Samples that are rows of tensors in memory; batches are cut out at once.
+
+    Args:
+        columns: tensors of equal length, [N, ...] each: (inputs, targets), or one alone.
+    """
+
+    def __init__(self, *columns: Tensor) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __getitem__(self, index: int) -> Any:
+        row = tuple(c[index] for c in self.columns)
+        return row if len(row) > 1 else row[0]
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
+        """Rows `indices` [B] of every column."""
+        rows = tuple(c[indices] for c in self.columns)
+        return rows if len(rows) > 1 else rows[0]
+
+
+def as_dataset(source: Any, where: str) -> Dataset:
+    """A data set from what a user has; refuses what is empty, unlabelled or of unequal length.
+
+    Args:
+        source: a map-style data set, a tuple of tensors, or a tensor.
+        where: what to call it in messages.
+    """
+    if isinstance(source, TensorDataset):
+        source = source.tensors
+    if isinstance(source, Tensor):
+        source = (source,)
+    if isinstance(source, (tuple, list)) and source and all(isinstance(c, Tensor) for c in source):
+        lengths = {len(c) for c in source}
+        if len(lengths) > 1:
+            raise BadData(f"{where}: inputs and targets differ in length: {sorted(lengths)}")
+        source = Tensors(*source)
+    if isinstance(source, DataLoader):
+        raise BadData(f"{where}: give the DataLoader's data set, not the loader: halftime makes the batches")
+    if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):
+        raise BadData(f"{where}: needs samples by index and a length (a map-style data set), not {shorten(source)}")
+    if len(source) == 0:
+        raise BadData(f"{where}: the data set is empty")
+    try:
+        split(source[0])
+    except BadData as error:
+        raise BadData(f"{where}: {error}") from None
+    return source  # type: ignore[no-any-return]
+
+
+def shuffled(seed: int, epoch: int, samples: int) -> Tensor:
+    """A permutation that depends on (seed, epoch) alone."""
+    return torch.randperm(samples, generator=torch.Generator().manual_seed(key(seed, epoch, 0)))
+
+
+def key(seed: int, epoch: int, position: int) -> int:
+    """63 well-mixed bits from three integers (the finaliser of SplitMix64; Steele et al. 2014)."""
+    bits = (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + position * 0x94D049BB133111EB + 1) % 2**64
+    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) % 2**64
+    return (bits ^ (bits >> 31)) >> 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """Training samples in the order in which they are served.
+
+    An epoch drops the samples that do not fill its last batch; the next epoch leaves out others.
+    """
+
+    dataset: Dataset
+    batch_size: int
+    seed: int
+    order: Order = shuffled
+
+    def indices(self, epoch: int) -> Tensor:
+        """Indices of one epoch, cut to whole batches."""
+        order = self.order(self.seed, epoch, len(self.dataset))
+        return order[: max(1, len(order) // self.batch_size) * self.batch_size]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.indices(0)) // self.batch_size)
+
+    def batches(self, step: int = 0) -> Iterator[Any]:
+        """Batches without end, from a step on; the step counts from the start of the training."""
+        first, per_epoch = divmod(step, self.steps_per_epoch)[::-1], self.steps_per_epoch
+        for epoch in itertools.count(step // per_epoch):
+            indices = self.indices(epoch)
+            for position in range(first[0], per_epoch):
+                chosen = indices[position * self.batch_size : (position + 1) * self.batch_size]
+                yield fetch(self.dataset, chosen, (self.seed, epoch, position * self.batch_size))
+            first = (0, 0)
+
+
+def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int]) -> Any:
+    """The samples `indices` [B] as one batch; all randomness comes from `at` = (seed, epoch, position)."""
+    if hasattr(dataset, "batch"):
+        return dataset.batch(indices, torch.Generator().manual_seed(key(*at)))
+    state = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    seed, epoch, position = at
+    samples = []
+    for offset, index in enumerate(indices.tolist()):
+        bits = key(seed, epoch, position + offset)
+        torch.default_generator.manual_seed(bits)
+        random.seed(bits)
+        np.random.seed(bits % 2**32)
+        samples.append(dataset[index])
+    torch.set_rng_state(state[0])
+    random.setstate(state[1])
+    np.random.set_state(state[2])
+    return default_collate(samples)
+
+
+def slices(dataset: Dataset, batch_size: int) -> Iterator[Any]:
+    """The whole data set once, in its own order."""
+    for first in range(0, len(dataset), batch_size):
+        yield fetch(dataset, torch.arange(first, min(first + batch_size, len(dataset))), (0, 0, first))
+
+
+_DIGESTS: weakref.WeakKeyDictionary[Any, str] = (
+    weakref.WeakKeyDictionary()
+)  # reading the same data twice tells nothing new
+
+
+def digest(dataset: Dataset) -> str:
+    """Sixteen characters that change with the data: of every byte in memory, or else of 64 samples and the length."""
+    if dataset in _DIGESTS:
+        return _DIGESTS[dataset]
+    total = hashlib.sha256(str(len(dataset)).encode())
+    columns = getattr(dataset, "columns", None)
+    step = max(1, len(dataset) // 64)
+    samples = [columns] if columns is not None else [dataset[i] for i in range(0, len(dataset), step)]
+    for tensor in tensors(samples):
+        total.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
+        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    with contextlib.suppress(TypeError):  # a list cannot be referred to weakly
+        _DIGESTS[dataset] = total.hexdigest()[:16]
+    return total.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Diagnose: one file per symptom."""

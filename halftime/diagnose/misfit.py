@@ -1,0 +1,96 @@
+"""Symptom: network, data, loss and target do not fit each other. Found before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from halftime.data.batch import describe, tensors
+from halftime.errors import BadWorkload, shorten
+from halftime.measure.score import apply
+from halftime.places import Method
+from halftime.workload import Workload
+
+FACTS = ("cuda", "images", "classes", "heads")  # what `Method.needs` may ask for
+_MEANING = {
+    "cuda": "a CUDA device",
+    "images": "inputs that are images, [batch, channels, height, width]",
+    "classes": "targets that are class numbers and a single loss",
+    "heads": "a loss that is a dict of several",
+}
+
+
+def inspect(workload: Workload, model: nn.Module, batch: tuple[Any, Any]) -> frozenset[str]:
+    """Try one batch, and return the facts that methods may need; the network stays as it was.
+
+    Args:
+        workload: gives loss, score and target.
+        model: a fresh network on its device.
+        batch: (inputs, targets) on the same device.
+
+    Raises:
+        BadWorkload: what does not fit, in one line.
+    """
+    inputs, targets = batch
+    training, random = model.training, torch.get_rng_state()
+    model.eval()
+    try:
+        with torch.no_grad():
+            outputs = _tried("the network does not take its inputs", lambda: apply(model, inputs), inputs)
+            loss = _tried(
+                "the network's output does not fit the loss", lambda: workload.loss(outputs, targets), outputs, targets
+            )
+            if not hasattr(workload.score, "compute"):
+                score = _tried(
+                    "the network's output does not fit the score",
+                    lambda: float(workload.score(outputs, targets).float().mean()),
+                    outputs,
+                    targets,
+                )
+                _check_sign(workload, score)
+    finally:
+        model.train(training)
+        torch.set_rng_state(random)
+    for value in loss.values() if isinstance(loss, Mapping) else [loss]:
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            what = describe(value) if isinstance(value, Tensor) else shorten(value)
+            raise BadWorkload(f"{workload.name}: the loss must return one number, not {what}: take its mean")
+    several = isinstance(loss, Mapping)
+    facts = {
+        "cuda": any(t.is_cuda for t in tensors(inputs)),
+        "images": any(t.ndim == 4 and t.is_floating_point() for t in tensors(inputs)),
+        "classes": isinstance(targets, Tensor) and not targets.is_floating_point() and not several,
+        "heads": several and len(loss) > 1,
+    }
+    return frozenset(name for name in FACTS if facts[name])
+
+
+def refuse(workload: Workload, methods: tuple[Method, ...], facts: frozenset[str]) -> None:
+    """Refuse a method that needs what this workload or machine does not have, by name."""
+    for method in methods:
+        for missing in sorted(method.needs - facts):
+            raise BadWorkload(
+                f"{type(method).__name__} needs {_MEANING[missing]}, which {workload.name!r} does not have "
+                "here: leave it out of the recipe"
+            )
+
+
+def _check_sign(workload: Workload, score: float) -> None:
+    target = workload.target
+    if target is not None and target * score < 0:
+        raise BadWorkload(
+            f"{workload.name}: the target {target:g} has the wrong sign: the untrained network scores "
+            f"{score:.3g}; did you mean {-target:g}?"
+        )
+
+
+def _tried(what: str, attempt: Callable[[], Any], *shown: Any) -> Any:
+    try:
+        return attempt()
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, NotImplementedError) as error:
+        shapes = ", ".join(describe(t) for thing in shown for t in tensors(thing))
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise BadWorkload(f"{what} ({shapes or 'no tensor'}): {shorten(reason, 160)}") from error

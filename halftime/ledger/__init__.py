@@ -1,0 +1,1 @@
+"""Ledger: records on disk, the index over them, and checkpoints."""

@@ -1,0 +1,167 @@
+"""Append-only JSON lines: one writer a file, complete lines or nothing, a digest over all of them at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from halftime.errors import StorageError, writing
+
+Record = dict[str, Any]
+_Scalar = tuple[str, int, Tensor | float]  # key, step, value
+
+
+class Writer:
+    """Writes the records of one run attempt, or of one proof.
+
+    Args:
+        path: a file that does not exist yet; nobody else writes to it.
+        every: seconds between two flushes of scalars.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+
+    def __init__(self, path: Path, every: float = 1.0) -> None:
+        self.path, self.every, self._ended = path, every, False
+        self._digest = hashlib.sha256()
+        self._waiting: list[_Scalar] = []  # not yet looked at
+        self._copies: list[_Copy] = []  # on their way from the device
+        self._next = time.monotonic() + every
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+
+    def scalar(self, key: str, value: Tensor | float, step: int) -> None:
+        """Note a number without waiting for the device; it is read and written later, in bulk."""
+        self._waiting.append((key, step, value))
+
+    def due(self) -> bool:
+        """Whether it is time to flush."""
+        return time.monotonic() >= self._next
+
+    def flush(self, wait: bool = True) -> tuple[str, int] | None:
+        """Write the scalars; (key, step) of the first that is not finite, if any.
+
+        Args:
+            wait: whether to wait for values still on the device; otherwise they are written the next time.
+        """
+        self._next = time.monotonic() + self.every
+        self._copies.append(_Copy(self._waiting))
+        self._waiting = []
+        series: dict[str, tuple[list[int], list[float]]] = {}
+        while self._copies and (wait or self._copies[0].done()):
+            for key, step, value in self._copies.pop(0).read():
+                steps, values = series.setdefault(key, ([], []))
+                steps.append(step)
+                values.append(value)
+        self._write(
+            [
+                {"kind": "series", "key": key, "steps": _packed(steps), "values": [_short(v) for v in values]}
+                for key, (steps, values) in series.items()
+            ]
+        )
+        bad = [
+            (step, key)
+            for key, (steps, values) in series.items()
+            for step, value in zip(steps, values, strict=True)
+            if not math.isfinite(value)
+        ]
+        return min(bad)[::-1] if bad else None
+
+    def record(self, kind: str, durable: bool = False, **content: Any) -> None:
+        """Write one record at once; `durable` waits until it is on the disk."""
+        self._write([{"kind": kind, "t": round(time.time(), 3), **content}])
+        if durable:
+            with writing(self.path):
+                os.fsync(self._file)
+
+    def end(self, state: str, **content: Any) -> None:
+        """Write the last record, with the digest of everything before it, and close."""
+        self.flush()
+        self.record("end", durable=True, state=state, **content, digest=self._digest.hexdigest())
+        self._ended = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
+        try:
+            if error is not None and not self._ended:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                with contextlib.suppress(StorageError):  # a full disk cannot hold the news that it is full
+                    self.end("failed", reason=reason[:500])
+        finally:
+            os.close(self._file)
+
+    def _write(self, records: list[Record]) -> None:
+        data = "".join(json.dumps(r, separators=(",", ":"), allow_nan=False) + "\n" for r in records).encode()
+        with writing(self.path):
+            while data:
+                done = os.write(self._file, data)
+                self._digest.update(data[:done])
+                data = data[done:]
+
+
+def read(path: Path) -> tuple[list[Record], bool | None]:
+    """Every complete line of a file, and whether the digest in its end record is right (None: it has no end record)."""
+    with writing(path):
+        data = path.read_bytes()
+    records: list[Record] = []
+    position = 0
+    for line in data.split(b"\n")[:-1]:  # what follows the last newline was torn off by a crash
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return records, False
+        if not isinstance(record, dict) or "kind" not in record:
+            return records, False
+        if record["kind"] == "end":
+            intact = record.get("digest") == hashlib.sha256(data[:position]).hexdigest()
+            return [*records, record], intact and position + len(line) + 1 == len(data)
+        records.append(record)
+        position += len(line) + 1
+    return records, None
+
+
+class _Copy:
+    """Scalars on their way from the device to the host, several in one transfer."""
+
+    def __init__(self, scalars: list[_Scalar]) -> None:
+        self._scalars = scalars
+        found = [value.detach().reshape(()).float() for _, _, value in scalars if isinstance(value, Tensor)]
+        cuda = bool(found) and found[0].is_cuda
+        self._numbers = torch.stack(found).to("cpu", non_blocking=cuda) if found else torch.empty(0)
+        self._event = torch.cuda.current_stream(found[0].device).record_event() if cuda else None
+
+    def done(self) -> bool:
+        """Whether reading would not wait."""
+        return self._event is None or self._event.query()
+
+    def read(self) -> Iterator[tuple[str, int, float]]:
+        """The scalars as numbers."""
+        if self._event is not None:
+            self._event.synchronize()
+        numbers = iter(self._numbers.tolist())
+        for key, step, value in self._scalars:
+            yield key, step, next(numbers) if isinstance(value, Tensor) else value
+
+
+def _packed(steps: list[int]) -> list[int] | dict[str, int]:
+    if steps == list(range(steps[0], steps[0] + len(steps))):
+        return {"first": steps[0], "count": len(steps)}
+    return steps
+
+
+def _short(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None

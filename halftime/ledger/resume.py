@@ -1,0 +1,108 @@
+"""Going on: what must be the same, what is stored, and how it is put back."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from halftime.data.feed import digest
+from halftime.errors import BadCheckpoint
+from halftime.ledger import checkpoint
+from halftime.ledger.store import Ledger
+from halftime.places import Places
+from halftime.recipe import Recipe
+from halftime.run import process_id
+from halftime.workload import Workload
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+def identity(workload: Workload, recipe: Recipe, seed: int, source: str) -> dict[str, Any]:
+    """What makes two attempts the same run."""
+    about = {
+        "name": workload.name,
+        "source": source,
+        "target": workload.target,
+        "better": workload.better,
+        "margin": workload.tolerance,
+        "data": digest(workload.train) + digest(workload.valid),
+    }
+    return {"workload": about, "recipe": recipe.to_dict(), "recipe_hash": recipe.hash, "seed": seed}
+
+
+def process() -> dict[str, Any]:
+    """Who writes: what a reader needs to tell a living run from a dead one."""
+    return {"host": socket.gethostname(), "process": process_id(os.getpid())}
+
+
+def stored(ledger: Ledger, run: str | None, facts: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """(step, state) to go on from; (0, {}) for a fresh run, or for one that died before its first checkpoint.
+
+    Raises:
+        BadCheckpoint: the run is finished, still running, another one, or its checkpoints are damaged.
+    """
+    if run is None:
+        return 0, {}
+    before = ledger.run(run)
+    if before.state in ("finished", "running"):
+        raise BadCheckpoint(f"run {before.id} is {before.state}: there is nothing to go on with")
+    for what, then, now in (
+        ("workload", before.workload["name"], facts["workload"]["name"]),
+        ("data", before.workload["data"], facts["workload"]["data"]),
+        ("recipe", before.recipe.hash, facts["recipe_hash"]),
+        ("seed", before.seed, facts["seed"]),
+    ):
+        if then != now:
+            raise BadCheckpoint(
+                f"run {before.id} had another {what} ({then}, now {now}): give the same, or start a new run"
+            )
+    folder = before.folder / "checkpoints"
+    if not any(folder.glob("step-*.json")):
+        return 0, {}
+    step, state, notice = checkpoint.read(folder)
+    return step, state | {"notice": notice}
+
+
+def state(
+    network: nn.Module, optimizer: Optimizer, acting: Sequence[Places], device: torch.device, **more: Any
+) -> dict[str, Any]:
+    """All that the next step depends on."""
+    random = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        random["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        random["mps"] = torch.mps.get_rng_state()
+    return {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "methods": [one.state_dict() for one in acting],
+        "random": random,
+        **more,
+    }
+
+
+def restore(state: dict[str, Any], network: nn.Module, optimizer: Optimizer, acting: Sequence[Places]) -> None:
+    """Put back what `state` stored.
+
+    Raises:
+        BadCheckpoint: the network or a method has changed its shape since.
+    """
+    try:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        for one, kept in zip(acting, state["methods"], strict=True):
+            one.load_state_dict(kept)
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise BadCheckpoint(f"the checkpoint does not fit this network or recipe: {reason}") from error
+    torch.set_rng_state(state["random"]["cpu"])
+    if "cuda" in state["random"]:
+        torch.cuda.set_rng_state(state["random"]["cuda"])
+    if "mps" in state["random"]:
+        torch.mps.set_rng_state(state["random"]["mps"])

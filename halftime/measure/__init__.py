@@ -1,0 +1,1 @@
+"""Measure: the clock, the plan of a run, scores, time to target, noise, proof and cost."""

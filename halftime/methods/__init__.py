@@ -1,0 +1,46 @@
+"""Methods: one speed-up a file, each usable alone in anybody's loop and as a piece of a recipe."""
+
+from halftime.methods.adamw import AdamW
+from halftime.methods.channels_last import ChannelsLast
+from halftime.methods.clip_gradients import ClipGradients
+from halftime.methods.drop_on_stall import DropOnStall
+from halftime.methods.ema import EMA
+from halftime.methods.kaiming import Kaiming
+from halftime.methods.label_smoothing import LabelSmoothing
+from halftime.methods.mixed_precision import MixedPrecision
+from halftime.methods.one_cycle import OneCycle
+from halftime.methods.progressive_resize import ProgressiveResize
+from halftime.methods.sgd import SGD
+from halftime.methods.step_drop import StepDrop
+from halftime.places import Method
+
+ALL: tuple[type[Method], ...] = (
+    AdamW,
+    ChannelsLast,
+    ClipGradients,
+    DropOnStall,
+    EMA,
+    Kaiming,
+    LabelSmoothing,
+    MixedPrecision,
+    OneCycle,
+    ProgressiveResize,
+    SGD,
+    StepDrop,
+)
+
+__all__ = [
+    "ALL",
+    "EMA",
+    "SGD",
+    "AdamW",
+    "ChannelsLast",
+    "ClipGradients",
+    "DropOnStall",
+    "Kaiming",
+    "LabelSmoothing",
+    "MixedPrecision",
+    "OneCycle",
+    "ProgressiveResize",
+    "StepDrop",
+]

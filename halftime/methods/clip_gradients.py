@@ -1,0 +1,55 @@
+"""Bound the norm of the gradient.
+
+What: where the norm over all weights exceeds a bound, the gradient is scaled down to it, just before the step.
+Paper: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks".
+Costs: one pass over the gradients; nothing waits for the device.
+Fails when: the bound is far below the usual norm (it is then a smaller learning rate in disguise).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from halftime.places import Method
+from halftime.settings import setting
+
+
+def clip_before_step(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
+    """Clip the gradients of all groups at every step of this optimizer.
+
+    Acting at the step, and not after the backward pass, lets clipping agree with loss scaling and accumulation.
+
+    Args:
+        optimizer: hooked and returned.
+        norm: the largest allowed 2-norm over all weights.
+    """
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def clip(*_: Any) -> None:
+        torch.nn.utils.clip_grad_norm_(weights, norm)
+
+    optimizer.register_step_pre_hook(clip)
+    return optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipGradients(Method):
+    """Bound the norm of the gradient.
+
+    Args:
+        norm: the largest allowed 2-norm over all weights.
+    """
+
+    norm: float = setting(1.0, above=0)
+
+    slot: ClassVar[str] = "clipping"
+    after: ClassVar[tuple[str, ...]] = ("optimizer",)
+    choices: ClassVar = {"norm": (0.3, 1.0, 3.0)}
+
+    def optimizer(self, model: nn.Module, optimizer: Optimizer) -> Optimizer:
+        return clip_before_step(optimizer, self.norm)

@@ -1,0 +1,80 @@
+"""Compute in 16 bits what can bear it.
+
+What: matrix products and convolutions in bfloat16 or float16, sums and norms in 32 bits; float16 with loss scaling.
+Paper: Micikevicius et al. 2018, "Mixed Precision Training".
+Costs: casts. Saves: half the traffic, and the fast units where the device has them.
+Fails when: the device has no 16-bit units (it is then slower), or float16 gradients underflow in spite of scaling.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from halftime.places import ComputeLoss, Method, Places, plain_backward, total_loss
+from halftime.settings import setting
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def scaled_update(compute_loss: ComputeLoss, optimizer: Optimizer, scaler: torch.amp.GradScaler) -> bool:
+    """One step with loss scaling; False where an overflow made the scaler skip it.
+
+    Args:
+        compute_loss: called with `backward`, a function of the loss.
+        optimizer: stepped unless a gradient overflowed.
+        scaler: torch's scaler; its scale grows and shrinks by itself.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    compute_loss(backward=lambda loss: plain_backward(scaler.scale(total_loss(loss))))
+    scaler.unscale_(optimizer)  # before the step, so that clipping sees true gradients
+    before = scaler.get_scale()
+    scaler.step(optimizer)
+    scaler.update()
+    return bool(scaler.get_scale() >= before)
+
+
+@dataclasses.dataclass(frozen=True)
+class MixedPrecision(Method):
+    """Compute in 16 bits what can bear it.
+
+    Args:
+        dtype: "bf16" (range of 32 bits, no scaling needed) or "fp16" (more digits, needs scaling).
+    """
+
+    dtype: str = setting("bf16", among=tuple(DTYPES))
+
+    slot: ClassVar[str] = "precision"
+    choices: ClassVar = {"dtype": ("bf16", "fp16")}
+
+    def start(self, model: nn.Module, optimizer: Optimizer) -> Places:
+        device = next(model.parameters()).device.type
+        return _Scaling(device) if self.dtype == "fp16" else _Casting(device, torch.bfloat16)
+
+
+class _Casting(Places):
+    def __init__(self, device: str, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+
+    def forward(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device, self.dtype)
+
+
+class _Scaling(_Casting):
+    def __init__(self, device: str) -> None:
+        super().__init__(device, torch.float16)
+        self.scaler = torch.amp.GradScaler(device)
+
+    def update(self, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
+        return scaled_update(compute_loss, optimizer, self.scaler)
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.scaler.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.scaler.load_state_dict(state)

@@ -1,0 +1,1 @@
+"""Report: what people look at: the live line, tables, and one self-contained page."""

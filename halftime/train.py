@@ -1,0 +1,245 @@
+"""The training loop, on one page.
+
+The path of one batch: the learning rate is set, the batch is fetched and changed, goes through network and loss, the
+weights are updated, and methods follow up. They act in the places alone; an empty recipe is the bare loop, bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as packed
+
+from halftime.data.batch import mapped, micro_batches, on_device, split
+from halftime.data.feed import Feed
+from halftime.diagnose.diverged import explain
+from halftime.diagnose.misfit import inspect, refuse
+from halftime.errors import BadRecipe, Stopped
+from halftime.ledger import checkpoint
+from halftime.ledger import resume as going_on
+from halftime.ledger.fingerprint import fingerprint
+from halftime.ledger.interrupts import Interrupts
+from halftime.ledger.lines import Writer
+from halftime.ledger.store import Ledger
+from halftime.measure.clock import Clock
+from halftime.measure.cost import Energy
+from halftime.measure.device import pick
+from halftime.measure.plan import Pacer, Plan
+from halftime.measure.score import apply, evaluate
+from halftime.places import Backward, overrides, plain_backward, plain_update, total_loss
+from halftime.recipe import Recipe
+from halftime.report.live import Live
+from halftime.run import Run
+from halftime.workload import Workload
+
+
+def train(  # noqa: C901 - the one function that is allowed to be long
+    workload: Workload,
+    recipe: Recipe,
+    seed: int = 0,
+    *,
+    device: str | None = None,
+    ledger: Ledger | str | Path | None = None,
+    resume: str | None = None,
+    plan: Plan | None = None,
+    checkpoint_every: float = 60.0,
+    quiet: bool | None = None,
+    source: str = "",
+) -> Run:
+    """Train a fresh network of a workload by a recipe with one seed, and return the record of it.
+
+    Args:
+        workload: what is learned and how it is judged.
+        recipe: methods, budget and batch size.
+        seed: of weights, order and augmentation.
+        device: "cpu", "cuda", "cuda:1" or "mps"; the fastest there is if None.
+        ledger: where the record goes; see `Ledger`.
+        resume: id of a stopped or killed run to go on with; workload, recipe and seed must be the same.
+        plan: replays the steps that a run with a budget in minutes planned: `Plan.of(run.plan)`.
+        checkpoint_every: seconds of training between two checkpoints; 0 for one after each step.
+        quiet: True shows nothing, False one plain line an evaluation; None shows a bar on a terminal.
+        source: where the command line found the workload, so that it can be found again.
+
+    Returns:
+        The record. A run whose loss stopped being a number is returned too; its state is "failed".
+
+    Raises:
+        InputError: workload, recipe and machine do not fit, said before anything is written.
+        StorageError: the disk is full or read-only.
+        Stopped: Ctrl-C or SIGTERM; everything is saved.
+
+    Example:
+        >>> import halftime as ht
+        >>> from halftime.methods import AdamW, OneCycle
+        >>> x = torch.randn(256, 4, generator=torch.Generator().manual_seed(0))
+        >>> y = (x.sum(1) > 0).long()
+        >>> task = ht.Workload(name="sign", model=lambda: nn.Linear(4, 2), train=(x, y), valid=(x, y),
+        ...                    loss=nn.functional.cross_entropy, score=ht.accuracy, target=0.95)
+        >>> ht.train(task, ht.Recipe([AdamW(lr=0.1), OneCycle()], epochs=20, batch_size=64), quiet=True).verdict
+        'reached 0.95'
+    """
+    where, ledger = pick(device), ledger if isinstance(ledger, Ledger) else Ledger(ledger)
+    ledger.check_writable()
+    facts = going_on.identity(workload, recipe, seed, source)
+    step, state = going_on.stored(ledger, resume, facts)
+    clock, energy = Clock(where, state.get("seconds", 0.0)), Energy(where)
+
+    # once: data, network, initial weights, loss, and the optimizer last
+    torch.manual_seed(seed)
+    model = network = workload.model().to(where)
+    feed = Feed(workload.train, recipe.batch_size, seed)
+    for method in recipe.methods:
+        feed = method.data(feed)
+    sample = split(on_device(next(feed.batches()), where))
+    refuse(workload, recipe.methods, inspect(workload, model, mapped(sample, lambda t: t[:2])))
+    for method in recipe.methods:
+        model = method.model(model)
+    for method in recipe.methods:
+        method.init(model, [sample])
+    loss_of = workload.loss
+    for method in recipe.methods:
+        loss_of = method.loss(loss_of, model)
+    optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters())
+    for method in recipe.methods:
+        optimizer = method.optimizer(model, optimizer)
+    acting = [method.start(model, optimizer) for method in recipe.methods]
+    factors, batchers, forwards, updates, followers, contexts, listeners = (
+        [getattr(one, place) for one in acting if overrides(one, place)]
+        for place in ("lr_factor", "batch", "forward", "update", "after_step", "evaluating", "evaluated")
+    )
+    if len(updates) > 1:
+        raise BadRecipe(f"only one method may do the update, not {len(updates)}: {recipe}")
+    update = updates[0] if updates else plain_update
+    groups = [(group, group.setdefault("initial_lr", group["lr"])) for group in optimizer.param_groups]
+    plan = Plan.of(state["plan"]) if state else plan or Plan.for_budget(recipe, feed.steps_per_epoch)
+    pacer = Pacer(plan, recipe.minutes * 60.0) if recipe.minutes and (state or plan.open) else None
+    if state:
+        going_on.restore(state, network, optimizer, acting)
+
+    folder = ledger.find(resume) if resume else ledger.new("run")
+    log = Writer(ledger.attempt(folder))
+    log.record(
+        "start",
+        durable=True,
+        run=folder.name,
+        step=step,
+        seconds=clock.already,
+        device=str(where),
+        **facts,
+        **going_on.process(),
+        fingerprint=fingerprint(where),
+    )
+    losses: list[Any] = []
+    data, saved, next_save = 0.0, -1, clock.seconds + checkpoint_every
+
+    def compute_loss(backward: Backward = plain_backward) -> None:
+        losses.clear()
+        for part, wanted, share in micro_batches(inputs, targets, recipe.micro_batch):
+            with _all(forwards):
+                loss = loss_of(apply(model, part), wanted)
+            loss = loss if share == 1.0 else mapped(loss, lambda t: t * share)  # noqa: B023 - used up in this turn
+            backward(loss)
+            losses.append(loss)
+
+    def standing() -> dict[str, Any]:
+        spans = {"data": data, "compile": clock.compiling, **clock.spans}
+        return {
+            "step": step,
+            "seconds": round(clock.seconds, 6),
+            "held": round(clock.held, 6),
+            "spans": {name: round(spent, 6) for name, spent in spans.items() if spent},
+            "joules": energy.joules,
+        }
+
+    def save() -> int:
+        with clock.span("checkpoint"):
+            log.record("checkpoint", durable=True, **standing())
+            checkpoint.write(
+                folder / "checkpoints",
+                step,
+                going_on.state(network, optimizer, acting, where, plan=plan.segments, seconds=clock.seconds),
+            )
+        return step
+
+    model.train()
+    with log, Interrupts() as stop, Live(workload.name, recipe, seed, workload.target, quiet) as live:
+        if state.get("notice"):
+            log.record("event", text=live.say(state["notice"]))
+        batches = feed.batches(step)
+        while step < plan.total:
+            progress = plan.progress(step)
+            if factors:
+                factor = math.prod(of(progress) for of in factors)
+                for group, base in groups:
+                    group["lr"] = base * factor
+            began = time.perf_counter()
+            inputs, targets = split(on_device(next(batches), where))
+            data += time.perf_counter() - began
+            for change in batchers:
+                inputs, targets = change(inputs, targets, progress)
+            if update(compute_loss, optimizer):
+                for follow in followers:
+                    follow(progress)
+            step += 1
+            _note(log, step, losses, groups[0][0]["lr"])
+
+            if pacer and pacer.tick(step, clock.seconds):
+                log.record("event", text=f"planned anew at step {step}: {plan.total} steps in all")
+            judging = plan.due(step, workload.evaluations)
+            saving = stop.signal is not None or clock.seconds >= next_save
+            if judging or saving or log.due():
+                if bad := log.flush(wait=judging or saving):
+                    reason = explain(bad[1], Run.load(folder), split(next(feed.batches(bad[1] - 1))), bool(forwards))
+                    log.end("failed", reason=live.say(reason), **standing())
+                    return Run.load(folder)
+                log.record("beat", **standing())
+                live.show(step, plan.total, clock.seconds)
+            if judging:
+                with clock.paused(), _all(contexts):
+                    score, loss = evaluate(workload, model, where)
+                for hear in listeners:
+                    hear(workload.signed(score))
+                log.record(
+                    "evaluation", step=step, progress=plan.progress(step), seconds=clock.seconds, score=score, loss=loss
+                )
+                live.judged(step, plan.total, clock.seconds, score)
+            if saving and saved != step:
+                saved, next_save = save(), clock.seconds + checkpoint_every
+            if stop.signal is not None:
+                log.end("preempted", reason=f"stopped by {stop.signal.name}", **standing(), segments=plan.segments)
+                raise Stopped(folder.name, step, stop.signal)
+
+        with _all(contexts):  # such as the averaged weights: what was judged is what is kept
+            weights = {name: t.detach().cpu().clone().contiguous() for name, t in network.state_dict().items()}
+        checkpoint.replace(folder / "weights.safetensors", packed(weights))
+        log.end("finished", **standing(), segments=plan.segments)
+        checkpoint.remove(folder / "checkpoints")
+    return Run.load(folder)
+
+
+def _all(contexts: list[Any]) -> contextlib.AbstractContextManager[Any]:
+    """Every context a place gave, entered together."""
+    if not contexts:
+        return _NOTHING
+    stack = contextlib.ExitStack()
+    for context in contexts:
+        stack.enter_context(context())
+    return stack
+
+
+_NOTHING = contextlib.nullcontext()
+
+
+def _note(log: Writer, step: int, losses: list[Any], lr: float) -> None:
+    """Log a step's loss, each of several losses, and the learning rate, without waiting for the device."""
+    whole = [total_loss(loss).detach() for loss in losses]
+    log.scalar("loss", whole[0] if len(whole) == 1 else torch.stack(whole).sum(), step)
+    if losses and isinstance(losses[0], dict):
+        for name in losses[0]:
+            log.scalar(f"loss/{name}", torch.stack([loss[name].detach() for loss in losses]).sum(), step)
+    log.scalar("lr", lr, step)
