@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from halftime.ledger.lines import Record, read
+from halftime.places import Method
 from halftime.recipe import Recipe
 
 State = Literal["running", "finished", "failed", "killed", "preempted", "lost"]
@@ -42,6 +43,7 @@ class Run:
     workload: dict[str, Any]  # name, source, target, better, margin, data digest
     recipe: Recipe
     seed: int
+    group: str  # such as "PROOF/base"; empty for a run on its own
     device: str
     started: float  # seconds since 1970
     state: State
@@ -108,8 +110,8 @@ class Run:
         return fields | {"hit": self.hit, "score": self.score, "verdict": self.verdict}
 
     @classmethod
-    def load(cls, folder: Path, known: Sequence[Any] = ()) -> Run:
-        """Read a run from its folder; `known` are method classes besides halftime's own."""
+    def load(cls, folder: Path, methods: Sequence[Method] = ()) -> Run:
+        """Read a run from its folder; `methods` lend their classes where they are not halftime's own."""
         attempts = [read(path) for path in attempt_files(folder)]
         records = [records for records, _ in attempts if records]
         start, last = records[0][0], records[-1]
@@ -129,8 +131,9 @@ class Run:
             folder=folder,
             workload=start["workload"],
             seed=start["seed"],
+            group=start.get("group", ""),
             device=start["device"],
-            recipe=Recipe.from_dict(start["recipe"], known),
+            recipe=Recipe.from_dict(start["recipe"], {type(m) for m in methods}, strangers=True),
             started=start["t"],
             state=state,
             reason=reason,

@@ -50,6 +50,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     checkpoint_every: float = 60.0,
     quiet: bool | None = None,
     source: str = "",
+    group: str = "",
 ) -> Run:
     """Train a fresh network of a workload by a recipe with one seed, and return the record of it.
 
@@ -64,6 +65,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         checkpoint_every: seconds of training between two checkpoints; 0 for one after each step.
         quiet: True shows nothing, False one plain line an evaluation; None shows a bar on a terminal.
         source: where the command line found the workload, so that it can be found again.
+        group: names what the run is a part of, such as a proof.
 
     Returns:
         The record. A run whose loss stopped being a number is returned too; its state is "failed".
@@ -85,7 +87,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     """
     where, ledger = pick(device), ledger if isinstance(ledger, Ledger) else Ledger(ledger)
     ledger.check_writable()
-    facts = going_on.identity(workload, recipe, seed, source)
+    facts = going_on.identity(workload, recipe, seed, source, group)
     step, state = going_on.stored(ledger, resume, facts)
     clock, energy = Clock(where, state.get("seconds", 0.0)), Energy(where)
 
@@ -115,7 +117,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     if len(updates) > 1:
         raise BadRecipe(f"only one method may do the update, not {len(updates)}: {recipe}")
     update = updates[0] if updates else plain_update
-    groups = [(group, group.setdefault("initial_lr", group["lr"])) for group in optimizer.param_groups]
+    groups = [(g, g.setdefault("initial_lr", g["lr"])) for g in optimizer.param_groups]
     plan = Plan.of(state["plan"]) if state else plan or Plan.for_budget(recipe, feed.steps_per_epoch)
     pacer = Pacer(plan, recipe.minutes * 60.0) if recipe.minutes and (state or plan.open) else None
     if state:
@@ -175,8 +177,8 @@ def train(  # noqa: C901 - the one function that is allowed to be long
             progress = plan.progress(step)
             if factors:
                 factor = math.prod(of(progress) for of in factors)
-                for group, base in groups:
-                    group["lr"] = base * factor
+                for options, base in groups:
+                    options["lr"] = base * factor
             began = time.perf_counter()
             inputs, targets = split(on_device(next(batches), where))
             data += time.perf_counter() - began
@@ -194,9 +196,11 @@ def train(  # noqa: C901 - the one function that is allowed to be long
             saving = stop.signal is not None or clock.seconds >= next_save
             if judging or saving or log.due():
                 if bad := log.flush(wait=judging or saving):
-                    reason = explain(bad[1], Run.load(folder), split(next(feed.batches(bad[1] - 1))), bool(forwards))
+                    reason = explain(
+                        bad[1], Run.load(folder, recipe.methods), split(next(feed.batches(bad[1] - 1))), bool(forwards)
+                    )
                     log.end("failed", reason=live.say(reason), **standing())
-                    return Run.load(folder)
+                    return Run.load(folder, recipe.methods)
                 log.record("beat", **standing())
                 live.show(step, plan.total, clock.seconds)
             if judging:
@@ -219,7 +223,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         checkpoint.replace(folder / "weights.safetensors", packed(weights))
         log.end("finished", **standing(), segments=plan.segments)
         checkpoint.remove(folder / "checkpoints")
-    return Run.load(folder)
+    return Run.load(folder, recipe.methods)
 
 
 def _all(contexts: list[Any]) -> contextlib.AbstractContextManager[Any]:

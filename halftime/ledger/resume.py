@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-def identity(workload: Workload, recipe: Recipe, seed: int, source: str) -> dict[str, Any]:
+def identity(workload: Workload, recipe: Recipe, seed: int, source: str, group: str = "") -> dict[str, Any]:
     """What makes two attempts the same run."""
     about = {
         "name": workload.name,
@@ -33,7 +33,7 @@ def identity(workload: Workload, recipe: Recipe, seed: int, source: str) -> dict
         "margin": workload.tolerance,
         "data": digest(workload.train) + digest(workload.valid),
     }
-    return {"workload": about, "recipe": recipe.to_dict(), "recipe_hash": recipe.hash, "seed": seed}
+    return {"workload": about, "recipe": recipe.to_dict(), "recipe_hash": recipe.hash, "seed": seed, "group": group}
 
 
 def process() -> dict[str, Any]:
