@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +13,8 @@ from torch import nn
 from halftime.data.feed import digest
 from halftime.errors import BadCheckpoint
 from halftime.ledger import checkpoint
+from halftime.ledger.fingerprint import fingerprint
+from halftime.ledger.lines import Writer
 from halftime.ledger.store import Ledger
 from halftime.places import Places
 from halftime.recipe import Recipe
@@ -36,9 +38,24 @@ def identity(workload: Workload, recipe: Recipe, seed: int, source: str, group: 
     return {"workload": about, "recipe": recipe.to_dict(), "recipe_hash": recipe.hash, "seed": seed, "group": group}
 
 
-def process() -> dict[str, Any]:
-    """Who writes: what a reader needs to tell a living run from a dead one."""
-    return {"host": socket.gethostname(), "process": process_id(os.getpid())}
+def begin(
+    ledger: Ledger, folder: Path, facts: dict[str, Any], step: int, seconds: float, device: torch.device
+) -> Writer:
+    """Open the record of an attempt: what is trained, from where on, by which process, with which code and machine."""
+    log = Writer(ledger.attempt(folder))
+    log.record(
+        "start",
+        durable=True,
+        run=folder.name,
+        step=step,
+        seconds=seconds,
+        device=str(device),
+        **facts,
+        host=socket.gethostname(),
+        process=process_id(),
+        fingerprint=fingerprint(device),
+    )
+    return log
 
 
 def stored(ledger: Ledger, run: str | None, facts: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -88,11 +105,13 @@ def state(
 
 
 def restore(state: dict[str, Any], network: nn.Module, optimizer: Optimizer, acting: Sequence[Places]) -> None:
-    """Put back what `state` stored.
+    """Put back what `state` stored; nothing where there is nothing to go on from.
 
     Raises:
         BadCheckpoint: the network or a method has changed its shape since.
     """
+    if not state:
+        return
     try:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])

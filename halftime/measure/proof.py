@@ -111,7 +111,8 @@ class Proof:
         same = "is not" if self.same_quality else "may be"
         text += f"; its final score {same} worse by more than {self.margin:.2g}"
         if self.verdict == "not shown" and self.more:
-            text += f"; {self.more} more seeds would likely settle it, {self.more * self.pair_seconds / 60:.1f} device-minutes"
+            cost = self.more * self.pair_seconds / 60
+            text += f"; {self.more} more seeds would likely settle it, {cost:.1f} device-minutes"
         return text
 
     def to_dict(self) -> dict[str, Any]:
@@ -230,7 +231,7 @@ def _verdict(ratio: Interval, quality: Interval | None, margin: float) -> Verdic
 
 def _more(ratio: Interval, quality: Interval | None, margin: float) -> int | None:
     """More seeds after which both intervals would likely be clear, if the estimates stay as they are."""
-    if quality is None or ratio.bound == "at most":
+    if quality is None or ratio.low == 0.0:  # no number of seeds mends a fast arm that misses
         return None
     wanted = [
         seeds_needed(math.log(ratio.estimate), ratio.sd),
