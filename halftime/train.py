@@ -62,7 +62,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         resume: id of a stopped or killed run to go on with; workload, recipe and seed must be the same.
         plan: replays the steps that a run with a budget in minutes planned: `Plan.of(run.plan)`.
         checkpoint_every: seconds of training between two checkpoints; 0 for one after each step.
-        quiet: True shows nothing, False one plain line an evaluation; None shows a bar on a terminal.
+        quiet: True shows nothing, False plain lines; None shows a bar on a terminal.
         source: where the command line found the workload, so that it can be found again.
         group: names what the run is a part of, such as a proof.
 
