@@ -38,6 +38,7 @@ from halftime.run import Run
 from halftime.workload import Workload
 
 
+@going_on.random_kept()
 def train(  # noqa: C901 - the one function that is allowed to be long
     workload: Workload,
     recipe: Recipe,

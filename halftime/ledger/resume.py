@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -85,6 +86,21 @@ def state(
         "random": random,
         **more,
     }
+
+
+@contextlib.contextmanager
+def random_kept() -> Iterator[None]:
+    """Inside, torch's random state is the run's own; afterwards it is the caller's again."""
+    cpu, seed = torch.get_rng_state(), torch.initial_seed()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    try:
+        yield
+    finally:
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+        elif torch.cuda.is_available():  # it was not in use before: as if nobody had seeded it in between
+            torch.cuda.manual_seed_all(seed)
 
 
 def restore(state: dict[str, Any], network: nn.Module, optimizer: Optimizer, acting: Sequence[Places]) -> None:
