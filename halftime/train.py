@@ -87,7 +87,8 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     where, ledger = pick(device), ledger if isinstance(ledger, Ledger) else Ledger(ledger)
     ledger.check_writable()
     facts = going_on.identity(workload, recipe, seed, source)
-    step, state = going_on.stored(ledger, resume, facts)
+    known = [type(method) for method in recipe.methods]  # also those that are not halftime's own
+    step, state = going_on.stored(ledger, resume, facts, known)
     clock, energy = Clock(where, state.get("seconds", 0.0)), Energy(where)
 
     # once: data, network, initial weights, loss, and the optimizer last
@@ -196,9 +197,10 @@ def train(  # noqa: C901 - the one function that is allowed to be long
             saving = stop.signal is not None or clock.seconds >= next_save
             if judging or saving or log.due():
                 if bad := log.flush(wait=judging or saving):
-                    reason = explain(bad[1], Run.load(folder), split(next(feed.batches(bad[1] - 1))), bool(forwards))
+                    batch = split(next(feed.batches(bad[1] - 1)))
+                    reason = explain(bad[1], Run.load(folder, known), batch, bool(forwards))
                     log.end("failed", reason=live.say(reason), **standing())
-                    return Run.load(folder)
+                    return Run.load(folder, known)
                 log.record("beat", **standing())
                 live.show(step, plan.total, clock.seconds)
             if judging:
@@ -221,7 +223,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         checkpoint.replace(folder / "weights.safetensors", packed(weights))
         log.end("finished", **standing(), segments=plan.segments)
         checkpoint.remove(folder / "checkpoints")
-    return Run.load(folder)
+    return Run.load(folder, known)
 
 
 def _all(contexts: list[Any]) -> contextlib.AbstractContextManager[Any]:

@@ -42,7 +42,9 @@ def process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "process": process_id(os.getpid())}
 
 
-def stored(ledger: Ledger, run: str | None, facts: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+def stored(
+    ledger: Ledger, run: str | None, facts: dict[str, Any], known: Sequence[Any] = ()
+) -> tuple[int, dict[str, Any]]:
     """(step, state) to go on from; (0, {}) for a fresh run, or for one that died before its first checkpoint.
 
     Raises:
@@ -50,7 +52,7 @@ def stored(ledger: Ledger, run: str | None, facts: dict[str, Any]) -> tuple[int,
     """
     if run is None:
         return 0, {}
-    before = ledger.run(run)
+    before = ledger.run(run, known)
     if before.state in ("finished", "running"):
         raise BadCheckpoint(f"run {before.id} is {before.state}: there is nothing to go on with")
     for what, then, now in (

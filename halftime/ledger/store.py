@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from halftime.errors import BadData, UnknownName, shorten, unknown, writing
 from halftime.run import Run, attempt_files
@@ -55,12 +57,12 @@ class Ledger:
             raise UnknownName(f"{error} (looked in {self.root})")
         return everything[fitting[0]]
 
-    def run(self, name: str) -> Run:
-        """A run by its id or the unique start of it."""
+    def run(self, name: str, known: Sequence[Any] = ()) -> Run:
+        """A run by its id or the unique start of it; `known` are method classes besides halftime's own."""
         path = self.find(name)
         if path.suffix == ".jsonl":
             raise UnknownName(f"{path.stem} is a proof, not a run: see `halftime report {path.stem}`")
-        return Run.load(path)
+        return Run.load(path, known)
 
     def check_writable(self) -> None:
         """Refuse a full or read-only disk before any work is done."""
