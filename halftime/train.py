@@ -79,8 +79,8 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         >>> from halftime.methods import AdamW, OneCycle
         >>> x = torch.randn(256, 4, generator=torch.Generator().manual_seed(0))
         >>> y = (x.sum(1) > 0).long()
-        >>> task = ht.Workload(name="sign", model=lambda: nn.Linear(4, 2), train=(x, y), valid=(x, y),
-        ...                    loss=nn.functional.cross_entropy, score=ht.accuracy, target=0.95)
+        >>> task = ht.Workload(name="sign", model=lambda: torch.nn.Linear(4, 2), train=(x, y), valid=(x, y),
+        ...                    loss=torch.nn.functional.cross_entropy, score=ht.accuracy, target=0.95)
         >>> ht.train(task, ht.Recipe([AdamW(lr=0.1), OneCycle()], epochs=20, batch_size=64), quiet=True).verdict
         'reached 0.95'
     """

@@ -94,7 +94,7 @@ def state(
 def random_kept() -> Iterator[None]:
     """Inside, torch's random state is the run's own; afterwards it is the caller's again."""
     cpu, seed = torch.get_rng_state(), torch.initial_seed()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
