@@ -37,6 +37,7 @@ from halftime.run import Run
 from halftime.workload import Workload
 
 
+@going_on.random_kept()
 def train(  # noqa: C901 - the one function that is allowed to be long
     workload: Workload,
     recipe: Recipe,
@@ -79,16 +80,17 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         >>> from halftime.methods import AdamW, OneCycle
         >>> x = torch.randn(256, 4, generator=torch.Generator().manual_seed(0))
         >>> y = (x.sum(1) > 0).long()
-        >>> task = ht.Workload(name="sign", model=lambda: nn.Linear(4, 2), train=(x, y), valid=(x, y),
-        ...                    loss=nn.functional.cross_entropy, score=ht.accuracy, target=0.95)
+        >>> task = ht.Workload(name="sign", model=lambda: torch.nn.Linear(4, 2), train=(x, y), valid=(x, y),
+        ...                    loss=torch.nn.functional.cross_entropy, score=ht.accuracy, target=0.95)
         >>> ht.train(task, ht.Recipe([AdamW(lr=0.1), OneCycle()], epochs=20, batch_size=64), quiet=True).verdict
         'reached 0.95'
     """
     where, ledger = pick(device), ledger if isinstance(ledger, Ledger) else Ledger(ledger)
+    clock, energy = Clock(where), Energy(where)
     ledger.check_writable()
     facts = going_on.identity(workload, recipe, seed, source, group)
     step, state = going_on.stored(ledger, resume, facts)
-    clock, energy = Clock(where, state.get("seconds", 0.0)), Energy(where)
+    clock.already = state.get("seconds", 0.0)
 
     # once: data, network, initial weights, loss, and the optimizer last
     torch.manual_seed(seed)
@@ -114,10 +116,10 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         for place in ("lr_factor", "batch", "forward", "update", "after_step", "evaluating", "evaluated")
     )
     update = _only(updates, recipe)
-    groups = [(g, g.setdefault("initial_lr", g["lr"])) for g in optimizer.param_groups]
     plan = Plan.of(state["plan"]) if state else plan or Plan.for_budget(recipe, feed.steps_per_epoch)
     pacer = Pacer(plan, recipe.minutes * 60.0) if recipe.minutes and (state or plan.open) else None
-    going_on.restore(state, network, optimizer, acting)
+    going_on.restore(state, network, optimizer, acting)  # gives the optimizer new groups
+    groups = [(g, g.setdefault("initial_lr", g["lr"])) for g in optimizer.param_groups]
 
     folder = ledger.find(resume) if resume else ledger.new("run")
     log = going_on.begin(ledger, folder, facts, step, clock.already, where)

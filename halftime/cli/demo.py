@@ -44,8 +44,9 @@ def run(given: argparse.Namespace) -> int:  # noqa: ARG001
     _say(f"\n2. Both train on the same {SEEDS} seeds, in random order within each.")
     proof = prove(workload, base, fast, SEEDS, ledger=ledger, source=workload.name)
     read.write_page(PAGE, proof_page(proof))
+    medians = f"base: {proof.base.typical or 0:.1f} s, fast: {proof.fast.typical or 0:.1f} s (medians)"
     _say(
-        f"\n3. {proof.words}.\n   base: {proof.base.typical or 0:.1f} s, fast: {proof.fast.typical or 0:.1f} s (medians)\n"
+        f"\n3. {proof.words}.\n   {medians}\n"
         f"   The page with all of it: {PAGE}    The records: halftime runs\n"
         f"   Yours next: halftime train my_workload.py, then halftime prove my_workload.py --base … --fast …"
     )

@@ -82,7 +82,8 @@ def as_dataset(source: Any, where: str) -> Dataset:
     if len(source) == 0:
         raise BadData(f"{where}: the data set is empty")
     try:
-        split(source[0])
+        with _random_kept():
+            split(source[0])
     except BadData as error:
         raise BadData(f"{where}: {error}") from None
     return source  # type: ignore[no-any-return]
@@ -138,19 +139,28 @@ def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int]) -> Any:
     """The samples `indices` [B] as one batch; all randomness comes from `at` = (seed, epoch, position)."""
     if hasattr(dataset, "batch"):
         return dataset.batch(indices, torch.Generator().manual_seed(key(*at)))
-    state = torch.get_rng_state(), random.getstate(), np.random.get_state()
     seed, epoch, position = at
     samples = []
-    for offset, index in enumerate(indices.tolist()):
-        bits = key(seed, epoch, position + offset)
-        torch.default_generator.manual_seed(bits)
-        random.seed(bits)
-        np.random.seed(bits % 2**32)
-        samples.append(dataset[index])
-    torch.set_rng_state(state[0])
-    random.setstate(state[1])
-    np.random.set_state(state[2])
+    with _random_kept():
+        for offset, index in enumerate(indices.tolist()):
+            bits = key(seed, epoch, position + offset)
+            torch.default_generator.manual_seed(bits)
+            random.seed(bits)
+            np.random.seed(bits % 2**32)
+            samples.append(dataset[index])
     return default_collate(samples)
+
+
+@contextlib.contextmanager
+def _random_kept() -> Iterator[None]:
+    """Afterwards, the random states of torch, Python and NumPy are as they were."""
+    state = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state[0])
+        random.setstate(state[1])
+        np.random.set_state(state[2])
 
 
 def slices(dataset: Dataset, batch_size: int) -> Iterator[Any]:
@@ -166,12 +176,14 @@ _DIGESTS: weakref.WeakKeyDictionary[Any, str] = (
 
 def digest(dataset: Dataset) -> str:
     """Sixteen characters that change with the data: of every byte in memory, or else of 64 samples and the length."""
-    if dataset in _DIGESTS:
-        return _DIGESTS[dataset]
+    with contextlib.suppress(TypeError):  # a data class that can be compared has no hash
+        if dataset in _DIGESTS:
+            return _DIGESTS[dataset]
     total = hashlib.sha256(str(len(dataset)).encode())
     columns = getattr(dataset, "columns", None)
     step = max(1, len(dataset) // 64)
-    samples = [columns] if columns is not None else [dataset[i] for i in range(0, len(dataset), step)]
+    some = range(0, len(dataset), step)  # with randomness of their own, so that augmented samples are the same ones
+    samples = [columns] if columns is not None else [fetch(dataset, torch.tensor([i]), (0, 0, i)) for i in some]
     for tensor in tensors(samples):
         total.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
         total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

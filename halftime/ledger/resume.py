@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,21 @@ def state(
         "random": random,
         **more,
     }
+
+
+@contextlib.contextmanager
+def random_kept() -> Iterator[None]:
+    """Inside, torch's random state is the run's own; afterwards it is the caller's again."""
+    cpu, seed = torch.get_rng_state(), torch.initial_seed()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+        elif torch.cuda.is_available():  # it was not in use before: as if nobody had seeded it in between
+            torch.cuda.manual_seed_all(seed)
 
 
 def restore(state: dict[str, Any], network: nn.Module, optimizer: Optimizer, acting: Sequence[Places]) -> None:

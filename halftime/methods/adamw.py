@@ -21,7 +21,7 @@ from halftime.settings import setting
 
 @dataclasses.dataclass(frozen=True)
 class AdamW(Method):
-    """Adam with decoupled weight decay.
+    """Adam with decoupled weight decay; torch has the optimizer, `halftime.methods.sgd.decay_groups` its groups.
 
     Args:
         lr: learning rate at the schedule's peak.

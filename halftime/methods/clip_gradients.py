@@ -25,12 +25,23 @@ def clip_before_step(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
     Acting at the step, and not after the backward pass, lets clipping agree with loss scaling and accumulation.
 
     Args:
-        optimizer: hooked and returned.
-        norm: the largest allowed 2-norm over all weights.
-    """
-    weights = [p for group in optimizer.param_groups for p in group["params"]]
+        optimizer: gets a hook before its step.
+        norm: the largest allowed 2-norm of the gradients of all weights together.
 
-    def clip(*_: Any) -> None:
+    Returns:
+        The same optimizer.
+
+    Example:
+        >>> net = nn.Linear(1, 1, bias=False)
+        >>> optimizer = clip_before_step(torch.optim.SGD(net.parameters(), lr=0.1), norm=2.0)
+        >>> net(torch.full((1, 1), 30.0)).sum().backward()
+        >>> optimizer.step()
+        >>> round(net.weight.grad.item(), 3)
+        2.0
+    """
+
+    def clip(stepping: Optimizer, *_: Any) -> None:
+        weights = [p for group in stepping.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(weights, norm)
 
     optimizer.register_step_pre_hook(clip)

@@ -25,8 +25,8 @@ class WeightAverage:
     """An exponential moving average of a network's floating-point parameters and buffers.
 
     Args:
-        model: the network that is followed.
-        decay: memory; early on it is shorter, (1 + n) / (10 + n) after n updates.
+        model: the network that is followed; it must not get new parameter tensors afterwards.
+        decay: share of the average that an update keeps; smaller early on, (1 + n) / (10 + n) at update n.
 
     Example:
         >>> net = nn.Linear(1, 1)

@@ -11,14 +11,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 from halftime.places import Method
 from halftime.settings import setting
 
 
+@torch.no_grad()
 def kaiming_(model: nn.Module, mode: str = "fan_out", last: bool = False) -> int:
     """Draw the weights of every convolution and linear layer anew, in place.
+
+    The draws do not depend on the memory layout of the weights.
 
     Args:
         model: changed in place, with torch's global random state.
@@ -34,12 +38,14 @@ def kaiming_(model: nn.Module, mode: str = "fan_out", last: bool = False) -> int
     """
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     layers = [m for m in model.modules() if isinstance(m, kinds)]
-    drawn = layers if last else layers[:-1]
-    for layer in drawn:
-        nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")  # type: ignore[arg-type]
+    layers = layers if last else layers[:-1]
+    for layer in layers:
+        drawn = torch.empty_like(layer.weight, memory_format=torch.contiguous_format)
+        nn.init.kaiming_normal_(drawn, mode=mode, nonlinearity="relu")  # type: ignore[arg-type]
+        layer.weight.copy_(drawn)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-    return len(drawn)
+    return len(layers)
 
 
 @dataclasses.dataclass(frozen=True)

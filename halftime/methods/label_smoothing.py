@@ -3,7 +3,8 @@
 What: (1 - s) times the loss plus s times the mean negative log-probability over all classes.
 Paper: Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision".
 Costs: one more pass over the outputs.
-Fails when: the training is too short to overfit, or calibrated probabilities are wanted.
+Fails when: the training is too short to overfit, calibrated probabilities are wanted, or the loss ignores or weighs
+classes (the soft part counts all alike).
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ def smoothed(loss: Tensor, outputs: Tensor, smoothing: float = 0.1) -> Tensor:
     Args:
         loss: the mean cross-entropy of a batch, a scalar.
         outputs: logits, [B, C, ...].
-        smoothing: the share of the uniform part.
+        smoothing: the share of the uniform part, 0 to 1.
+
+    Returns:
+        A scalar: (1 - smoothing) times the loss, plus smoothing times the mean negative log-probability.
 
     Example:
         >>> logits, classes = torch.tensor([[2.0, 0.0]]), torch.tensor([0])

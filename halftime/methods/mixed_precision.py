@@ -2,7 +2,7 @@
 
 What: matrix products and convolutions in bfloat16 or float16, sums and norms in 32 bits; float16 with loss scaling.
 Paper: Micikevicius et al. 2018, "Mixed Precision Training".
-Costs: casts. Saves: half the traffic, and the fast units where the device has them.
+Costs: casts; float16 also waits for the device once a step, to learn whether a gradient overflowed.
 Fails when: the device has no 16-bit units (it is then slower), or float16 gradients underflow in spite of scaling.
 """
 
@@ -26,9 +26,20 @@ def scaled_update(compute_loss: ComputeLoss, optimizer: Optimizer, scaler: torch
     """One step with loss scaling; False where an overflow made the scaler skip it.
 
     Args:
-        compute_loss: called with `backward`, a function of the loss.
+        compute_loss: called with `backward`, a function of the loss, which it must call.
         optimizer: stepped unless a gradient overflowed.
         scaler: torch's scaler; its scale grows and shrinks by itself.
+
+    Returns:
+        Whether the step was applied.
+
+    Example:
+        >>> net = nn.Linear(1, 1)
+        >>> optimizer, scaler = torch.optim.SGD(net.parameters(), lr=0.1), torch.amp.GradScaler("cpu")
+        >>> scaled_update(lambda backward: backward(net(torch.ones(1)).sum()), optimizer, scaler)
+        True
+        >>> scaled_update(lambda backward: backward(net(torch.ones(1)).sum() * 1e38), optimizer, scaler)
+        False
     """
     optimizer.zero_grad(set_to_none=True)
     compute_loss(backward=lambda loss: plain_backward(scaler.scale(total_loss(loss))))

@@ -21,8 +21,11 @@ def one_cycle(progress: float, warmup: float = 0.25, initial: float = 0.04) -> f
 
     Args:
         progress: share of the training done, 0 to 1.
-        warmup: share of the training that rises.
-        initial: the factor at the very beginning.
+        warmup: share of the training that rises, 0 to below 1.
+        initial: the factor at the very beginning, 0 to 1.
+
+    Returns:
+        A factor from 0 to 1.
 
     Example:
         >>> [round(one_cycle(p), 3) for p in (0, 0.25, 0.625, 1)]

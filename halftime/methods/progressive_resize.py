@@ -26,7 +26,10 @@ def size_at(progress: float, full: int, smallest: float = 0.5, until: float = 0.
         full: the full side.
         smallest: the first side as a share of the full one.
         until: the progress from which images have their full size.
-        multiple: sides are rounded to multiples of this, so that few sizes occur.
+        multiple: sides are rounded to multiples of this many pixels, so that few sizes occur.
+
+    Returns:
+        Pixels: a multiple of `multiple`, or `full`.
 
     Example:
         >>> [size_at(p, 32) for p in (0, 0.35, 0.7, 1)]
@@ -39,7 +42,20 @@ def size_at(progress: float, full: int, smallest: float = 0.5, until: float = 0.
 
 
 def resized(images: Tensor, height: int, width: int) -> Tensor:
-    """Images [B, C, H, W] at another size (bilinear, antialiased); as they are where the size is right."""
+    """Images at another size, bilinear and antialiased.
+
+    Args:
+        images: floating-point, [B, C, H, W].
+        height: in pixels.
+        width: in pixels.
+
+    Returns:
+        [B, C, height, width]; the very same tensor where the size is right.
+
+    Example:
+        >>> tuple(resized(Tensor(2, 3, 8, 8), 4, 6).shape)
+        (2, 3, 4, 6)
+    """
     if images.shape[-2:] == (height, width):
         return images
     return nn.functional.interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=True)

@@ -25,6 +25,9 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object
         model: its trainable parameters are split.
         weight_decay: for the first group; the second has 0.
 
+    Returns:
+        One or two groups for a torch optimizer; a group without parameters is left out.
+
     Example:
         >>> [len(g["params"]) for g in decay_groups(nn.Linear(3, 2), 0.1)]
         [1, 1]
@@ -44,7 +47,7 @@ class SGD(Method):
     Args:
         lr: learning rate at the schedule's peak.
         momentum: share of the last step that goes on.
-        nesterov: look ahead along the momentum.
+        nesterov: look ahead along the momentum, where there is any.
         weight_decay: pull towards zero, on matrices and kernels.
     """
 

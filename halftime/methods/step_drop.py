@@ -22,7 +22,10 @@ def step_drop(progress: float, milestones: Sequence[float] = (0.5, 0.75), factor
     Args:
         progress: share of the training done, 0 to 1.
         milestones: shares of the training at which the rate drops.
-        factor: what each drop multiplies by.
+        factor: what each drop multiplies by, 0 to 1.
+
+    Returns:
+        `factor` to the power of the milestones passed.
 
     Example:
         >>> [round(step_drop(p), 3) for p in (0, 0.5, 0.8)]

@@ -1,0 +1,1 @@
+"""One body of tests for every method: what holds for all of them, counted."""

@@ -1,0 +1,152 @@
+"""What the contract runs on: an easy task, one tiny setting of each method, and a data set that stops the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import halftime as ht
+from halftime.data.feed import Tensors
+from halftime.methods import (
+    ALL,
+    EMA,
+    SGD,
+    AdamW,
+    ChannelsLast,
+    ClipGradients,
+    DropOnStall,
+    Kaiming,
+    LabelSmoothing,
+    MixedPrecision,
+    OneCycle,
+    ProgressiveResize,
+    StepDrop,
+)
+
+DEVICES = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))  # the same command checks a GPU where there is one
+
+SETTINGS: tuple[ht.Method, ...] = (
+    AdamW(lr=0.01),
+    ChannelsLast(),
+    ClipGradients(norm=0.5),
+    DropOnStall(patience=1, factor=0.5),
+    EMA(decay=0.9, every=2),
+    Kaiming(),
+    LabelSmoothing(smoothing=0.1),
+    MixedPrecision(dtype="bf16"),
+    OneCycle(warmup=0.3),
+    ProgressiveResize(smallest=0.5, until=0.6),
+    SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
+    StepDrop(milestones=(0.4, 0.8), factor=0.3),
+)
+FP16 = MixedPrecision(dtype="fp16")  # the one setting that owns state which bf16 lacks
+
+
+def name(thing: Any) -> str:
+    """A short name for pytest."""
+    return type(thing).__name__ if isinstance(thing, ht.Method) else str(thing)
+
+
+def setting_of(kind: type[ht.Method]) -> ht.Method:
+    """The tiny setting of a class."""
+    return next(m for m in SETTINGS if type(m) is kind)
+
+
+def bars(samples: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Noisy images [N, 1, 8, 8] of a horizontal bar, a vertical bar, or both: an easy task with three classes."""
+    source = torch.Generator().manual_seed(seed)
+    kinds = torch.randint(3, (samples,), generator=source)
+    images = 0.3 * torch.randn(samples, 1, 8, 8, generator=source)
+    images[kinds != 1, :, 3:5, :] += 1.0
+    images[kinds != 0, :, :, 3:5] += 1.0
+    return images, kinds
+
+
+def network() -> nn.Module:
+    """Takes images of any size; has what may go wrong on a stop: running statistics and dropout."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Dropout(0.1),
+        nn.Linear(96, 3),
+    )
+
+
+TRAIN, VALID = bars(96), bars(64, seed=1)
+
+
+def task(**changes: Any) -> ht.Workload:
+    """The easy task; every fact that a method may need holds, except for several heads and CUDA."""
+    fields = {
+        "name": "bars",
+        "model": network,
+        "train": TRAIN,
+        "valid": VALID,
+        "loss": nn.functional.cross_entropy,
+        "score": ht.accuracy,
+        "evaluations": 4,
+    }
+    return ht.Workload(**(fields | changes))
+
+
+def recipe(*methods: ht.Method, steps: int = 10, **changes: Any) -> ht.Recipe:
+    """Methods, and SGD where none of them is an optimizer."""
+    optimizer = () if any(m.slot == "optimizer" for m in methods) else (SGD(lr=0.1),)
+    return ht.Recipe([*methods, *optimizer], **({"steps": steps, "batch_size": 16} | changes))
+
+
+def trained(workload: ht.Workload, what: ht.Recipe, ledger: Path, **options: Any) -> ht.Run:
+    """A run that shows nothing; on the CPU unless said otherwise."""
+    return ht.train(workload, what, **({"device": "cpu", "ledger": ledger, "quiet": True} | options))
+
+
+def weights(run: ht.Run) -> dict[str, Tensor]:
+    """The final weights of a run that went well."""
+    assert run.state == "finished", run.reason
+    return load_file(run.weights)
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor], device: str = "cpu") -> bool:
+    """Bit for bit on the CPU; within rounding elsewhere."""
+    assert one.keys() == other.keys()
+    assert len(one) > 0
+    if device == "cpu":
+        return all(torch.equal(one[k], other[k]) for k in one)
+    return all(torch.allclose(one[k].float(), other[k].float(), rtol=1e-2, atol=1e-3) for k in one)
+
+
+class Interrupting(Tensors):
+    """Tensors that call `act` when the batch number `at` is fetched: a stop in the middle of an epoch."""
+
+    def __init__(self, columns: tuple[Tensor, ...], at: int, act: Callable[[], None]) -> None:
+        super().__init__(*columns)
+        self.left, self.act = at, act
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            self.act()
+        return super().batch(indices, generator)
+
+
+def terminate() -> None:
+    """What a cluster does to a job whose time is up."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def pull_the_plug() -> None:
+    """A data set that breaks."""
+    raise RuntimeError("the plug was pulled")
+
+
+assert len(SETTINGS) == len(ALL)

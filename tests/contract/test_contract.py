@@ -1,0 +1,255 @@
+"""The contract: one body for all methods. What holds for every one of them, on every device there is."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import itertools
+import random
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import halftime as ht
+from halftime.data.feed import Tensors
+from halftime.errors import BadRecipe, BadWorkload, InputError
+from halftime.methods import ALL, ChannelsLast, LabelSmoothing, ProgressiveResize
+
+from .tasks import (
+    DEVICES,
+    FP16,
+    SETTINGS,
+    TRAIN,
+    Interrupting,
+    name,
+    pull_the_plug,
+    recipe,
+    same,
+    task,
+    terminate,
+    trained,
+    weights,
+)
+
+every_method = pytest.mark.parametrize("method", [*SETTINGS, FP16], ids=name)
+every_device = pytest.mark.parametrize("device", DEVICES)
+
+
+@every_device
+@every_method
+def test_it_learns(method: ht.Method, device: str, tmp_path: Path) -> None:
+    run = trained(task(), recipe(method, steps=60), tmp_path, device=device)
+    losses = [value for _, value in run.series("loss")]
+    assert run.state == "finished", run.reason
+    assert len(losses) == 60
+    assert None not in losses
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    assert run.score is not None
+    assert run.score > 0.8  # chance is a third
+
+
+@every_method
+def test_json_brings_it_back(method: ht.Method) -> None:
+    there = recipe(method)
+    back = ht.Recipe.from_json(there.to_json())
+    assert back == there
+    assert back.hash == there.hash
+    assert next(m for m in back.methods if type(m) is type(method)) == method
+    assert type(method).from_dict(method.to_dict()) == method
+
+
+@every_method
+def test_what_a_search_may_try_is_allowed(method: ht.Method) -> None:
+    for field, values in method.choices.items():
+        assert len(values) > 1
+        for value in values:
+            assert type(method).from_dict(method.to_dict() | {field: value}).to_dict()[field] == value
+
+
+@every_device
+@every_method
+@pytest.mark.parametrize("act", [terminate, pull_the_plug], ids=["SIGTERM", "crash"])
+def test_going_on_equals_going_through(method: ht.Method, act: Any, device: str, tmp_path: Path) -> None:
+    what = recipe(method, steps=15)  # 6 steps an epoch, so a stop at 9 lies inside one
+    through = trained(task(train=Tensors(*TRAIN)), what, tmp_path / "through", device=device)
+    # one batch is looked at before the first step
+    stops = task(train=Interrupting(TRAIN, at=10, act=act))
+    options = {"device": device, "checkpoint_every": 0.0 if act is pull_the_plug else 60.0}
+    with pytest.raises((ht.Stopped, RuntimeError)):
+        trained(stops, what, tmp_path / "stopped", **options)
+    (folder,) = ht.Ledger(tmp_path / "stopped").runs
+    assert ht.Run.load(folder).state == ("failed" if act is pull_the_plug else "preempted")
+    again = trained(task(), what, tmp_path / "stopped", device=device, resume=folder.name)
+    assert again.attempts == 2
+    assert same(weights(again), weights(through), device)
+    if device == "cpu":
+        assert again.series("lr") == through.series("lr")
+        assert again.series("loss") == through.series("loss")
+        assert [(e.step, e.score) for e in again.evaluations] == [(e.step, e.score) for e in through.evaluations]
+
+
+def test_going_on_with_many_methods_at_once(tmp_path: Path) -> None:
+    what = recipe(*(m for m in SETTINGS if m.slot not in ("optimizer", "schedule", "precision")), FP16, steps=15)
+    assert len(what.methods) >= 8
+    through = trained(task(), what, tmp_path / "through")
+    with pytest.raises(ht.Stopped) as stopped:
+        trained(task(train=Interrupting(TRAIN, at=6, act=terminate)), what, tmp_path / "stopped")
+    again = trained(task(), what, tmp_path / "stopped", resume=stopped.value.run)
+    assert same(weights(again), weights(through))
+
+
+@pytest.mark.parametrize("outcome", ["finished", "stopped", "crashed"])
+@every_device
+@every_method
+def test_it_leaves_nothing_behind(method: ht.Method, outcome: str, device: str, tmp_path: Path) -> None:
+    act = {"stopped": terminate, "crashed": pull_the_plug}.get(outcome)
+    data = Interrupting(TRAIN, at=4, act=act) if act else Tensors(*TRAIN)
+    before = surroundings()
+    expected = {"stopped": pytest.raises(ht.Stopped), "crashed": pytest.raises(RuntimeError)}
+    with expected.get(outcome, contextlib.nullcontext()):
+        trained(task(train=data), recipe(method, steps=6), tmp_path, device=device)
+    after = surroundings()
+    assert [key for key in before if before[key] != after[key]] == []
+
+
+def surroundings() -> dict[str, Any]:
+    """All that a well-behaved function leaves as it was."""
+    hooks = [importlib.import_module(name) for name in ("torch.nn.modules.module", "torch.optim.optimizer")]
+    found = {
+        "threads": {t.ident for t in threading.enumerate()},
+        "handlers": {s: signal.getsignal(s) for s in signal.valid_signals()},
+        "torch random": torch.get_rng_state().tolist(),
+        "numpy random": str(np.random.get_state()),
+        "python random": random.getstate(),
+        "default dtype": torch.get_default_dtype(),
+        "default device": torch.get_default_device(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "matmul precision": torch.get_float32_matmul_precision(),
+        "autocast": [(torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")],
+        "autocast cache": torch.is_autocast_cache_enabled(),
+        "grad": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_anomaly_enabled()),
+        "torch threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
+        "global hooks": {
+            f"{module.__name__}.{key}": len(value)
+            for module in hooks
+            for key, value in vars(module).items()
+            if key.startswith("_global_") and hasattr(value, "__len__")
+        },
+    }
+    cudnn = torch.backends.cudnn
+    found["cudnn"] = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
+    if torch.cuda.is_available():
+        found["cuda random"] = torch.cuda.get_rng_state().tolist()
+    assert found["global hooks"], "torch has renamed its global hooks: this guard guards nothing"
+    return found
+
+
+@every_method
+def test_it_lets_go_of_the_network(method: ht.Method, tmp_path: Path) -> None:
+    import weakref
+
+    from .tasks import network
+
+    made: list[Any] = []
+
+    def maker() -> torch.nn.Module:
+        net = network()
+        made.append(weakref.ref(net))
+        return net
+
+    trained(task(model=maker), recipe(method, steps=2), tmp_path)
+    gc.collect()
+    assert [ref() for ref in made] == [None]
+
+
+PAIRS = tuple(itertools.combinations(SETTINGS, 2))
+
+
+@every_device
+def test_all_pairs_run_or_are_refused_by_name(device: str, tmp_path: Path) -> None:
+    ran, refused = 0, 0
+    for one, other in PAIRS:
+        if one.slot == other.slot:
+            with pytest.raises(BadRecipe) as error:
+                recipe(one, other)
+            assert name(one) in str(error.value)
+            assert name(other) in str(error.value)
+            refused += 1
+            continue
+        written = [recipe(one, other, steps=4), recipe(other, one, steps=4)]
+        assert written[0] == written[1]
+        assert written[0].hash == written[1].hash
+        runs = [trained(task(evaluations=2), what, tmp_path, device=device) for what in written]
+        first, second = (weights(run) for run in runs)
+        assert same(first, second, device), f"{name(one)} and {name(other)}: the order in which they are written counts"
+        assert all(t.isfinite().all() for t in first.values()), f"{name(one)} and {name(other)}"
+        ran += 1
+    assert ran + refused == len(ALL) * (len(ALL) - 1) // 2
+    assert ran > refused > 0
+
+
+def lists() -> ht.Workload:
+    """A task without images and without classes."""
+    x = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+    return task(
+        name="sums",
+        model=lambda: torch.nn.Linear(5, 1),
+        train=(x, x.sum(1, keepdim=True)),
+        valid=(x, x.sum(1, keepdim=True)),
+        loss=torch.nn.functional.mse_loss,
+        score=torch.nn.functional.mse_loss,
+        better="lower",
+    )
+
+
+@every_method
+def test_what_it_needs_and_does_not_find_is_named(method: ht.Method, tmp_path: Path) -> None:
+    if not method.needs:
+        run = trained(lists(), recipe(method, steps=4), tmp_path)
+        assert run.state == "finished"
+        return
+    with pytest.raises(BadWorkload) as error:
+        trained(lists(), recipe(method, steps=4), tmp_path)
+    assert name(method) in str(error.value)
+    assert any(word in str(error.value) for word in {"images": ["images"], "classes": ["class"]}[min(method.needs)])
+    assert ht.Ledger(tmp_path).runs == []  # refused before anything was written
+
+
+def test_some_methods_need_something() -> None:
+    assert {type(m) for m in SETTINGS if m.needs} == {ChannelsLast, LabelSmoothing, ProgressiveResize}
+
+
+@every_method
+def test_an_unknown_field_is_refused_by_name(method: ht.Method) -> None:
+    with pytest.raises(InputError, match=type(method).__name__) as error:
+        type(method).from_dict({"sped": 1})
+    assert "\n" not in str(error.value)
+
+
+@every_method
+def test_it_is_frozen_and_says_what_it_is(method: ht.Method) -> None:
+    for field in method.to_dict():
+        with pytest.raises(AttributeError):
+            setattr(method, field, 1)
+    assert method.slot
+    assert name(method) in str(method)
+    for text in (method.__doc__, type(method).__init__.__doc__ or "", __import__(type(method).__module__)):
+        assert text is not None
+
+
+def test_the_contract_has_every_method_as_a_subject() -> None:
+    bodies = 0
+    for body in [value for key, value in globals().items() if key.startswith("test_")]:
+        for mark in getattr(body, "pytestmark", ()):
+            if mark.name == "parametrize" and mark.args[0] == "method":
+                assert {type(m) for m in mark.args[1]} == set(ALL), body.__name__
+                bodies += 1
+    assert bodies >= 9
+    assert {type(m) for m in SETTINGS} == set(ALL)
+    assert len(ALL) >= 12

@@ -1,0 +1,144 @@
+"""Two-way proof: a bare loop with a method's plain part and the trainer give the same weights, bit for bit."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import halftime as ht
+from halftime.data.feed import Feed, Tensors
+from halftime.methods import (
+    ALL,
+    EMA,
+    SGD,
+    AdamW,
+    ChannelsLast,
+    ClipGradients,
+    DropOnStall,
+    Kaiming,
+    LabelSmoothing,
+    MixedPrecision,
+    OneCycle,
+    ProgressiveResize,
+    StepDrop,
+)
+
+from .tasks import TRAIN, VALID, name, network, same, task, trained, weights
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "plain"
+STEPS, BATCH = 20, 16
+MOMENTUM = SGD(lr=0.1, momentum=0.9)
+
+# method, the rest of the recipe, what the plain example is told
+CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
+    (AdamW(lr=0.02, weight_decay=0.1), (), {"lr": 0.02, "weight_decay": 0.1}),
+    (ChannelsLast(), (MOMENTUM,), {"lr": 0.1}),
+    (ClipGradients(norm=0.2), (SGD(lr=0.3, momentum=0.9, weight_decay=5e-4),), {"lr": 0.3, "norm": 0.2}),
+    (DropOnStall(patience=1), (MOMENTUM,), {"valid": VALID, "patience": 1}),
+    (EMA(decay=0.9), (MOMENTUM,), {"decay": 0.9}),
+    (Kaiming(mode="fan_in"), (MOMENTUM,), {"mode": "fan_in"}),
+    (LabelSmoothing(smoothing=0.2), (MOMENTUM,), {"smoothing": 0.2}),
+    (MixedPrecision(dtype="bf16"), (MOMENTUM,), {"dtype": "bf16"}),
+    (MixedPrecision(dtype="fp16"), (MOMENTUM,), {"dtype": "fp16"}),
+    (OneCycle(warmup=0.4), (SGD(lr=0.3, momentum=0.9),), {"lr": 0.3, "warmup": 0.4}),
+    (ProgressiveResize(smallest=0.5), (MOMENTUM,), {"smallest": 0.5}),
+    (SGD(lr=0.2, momentum=0.9, weight_decay=0.01), (), {"lr": 0.2, "weight_decay": 0.01}),
+    (StepDrop(milestones=(0.3, 0.6)), (MOMENTUM,), {"milestones": (0.3, 0.6)}),
+)
+
+
+def example(stem: str) -> ModuleType:
+    """The script of a method, imported."""
+    spec = importlib.util.spec_from_file_location(f"plain_{stem}", EXAMPLES / f"{stem}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def stem_of(kind: type) -> str:
+    """The file a method stands in."""
+    return kind.__module__.rpartition(".")[2]
+
+
+@pytest.mark.parametrize(("method", "others", "told"), CASES, ids=[str(c[0]) for c in CASES])
+def test_the_plain_example_equals_the_trainer(
+    method: ht.Method, others: tuple[ht.Method, ...], told: dict[str, Any], tmp_path: Path
+) -> None:
+    plain = example(stem_of(type(method))).train_plain(network, TRAIN, steps=STEPS, batch_size=BATCH, seed=3, **told)
+    what = ht.Recipe([method, *others], steps=STEPS, batch_size=BATCH)
+    run = trained(task(evaluations=10), what, tmp_path, seed=3)
+    assert same(weights(run), plain.state_dict())
+
+
+@pytest.mark.parametrize(("method", "others"), [c[:2] for c in CASES], ids=[str(c[0]) for c in CASES])
+def test_the_method_changes_the_weights(
+    method: ht.Method, others: tuple[ht.Method, ...], tmp_path: Path
+) -> None:  # else the proof above would prove nothing
+    full = ht.Recipe([method, *others], steps=STEPS, batch_size=BATCH)
+    without = trained(task(evaluations=10), full.minus(name(method)), tmp_path, seed=3)
+    with_it = trained(task(evaluations=10), full, tmp_path, seed=3)
+    if not method.exact:
+        assert not same(weights(with_it), weights(without))
+
+
+def test_every_method_is_proved() -> None:
+    assert {type(c[0]) for c in CASES} == set(ALL)
+    assert len(ALL) > 0
+
+
+def bare(steps: int, micro_batch: int | None = None) -> dict[str, Tensor]:
+    """The loop as everybody writes it."""
+    torch.manual_seed(7)
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters())
+    batches = Feed(Tensors(*TRAIN), BATCH, 7).batches()
+    for _ in range(steps):
+        images, kinds = next(batches)
+        optimizer.zero_grad()
+        if micro_batch is None:
+            cross_entropy(net(images), kinds).backward()
+        else:
+            for part, wanted in zip(images.split(micro_batch), kinds.split(micro_batch), strict=True):
+                (cross_entropy(net(part), wanted) * (len(part) / len(images))).backward()
+        optimizer.step()
+    return net.state_dict()
+
+
+@pytest.mark.parametrize("micro_batch", [None, 16, 8, 5])
+def test_the_empty_recipe_is_the_bare_loop(micro_batch: int | None, tmp_path: Path) -> None:
+    assert any(isinstance(layer, nn.Dropout) for layer in network().modules())
+    what = ht.Recipe(steps=STEPS, batch_size=BATCH, micro_batch=micro_batch)
+    run = trained(task(), what, tmp_path, seed=7)
+    assert same(weights(run), bare(STEPS, None if micro_batch == 16 else micro_batch))
+
+
+def test_an_example_runs_as_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    scripts = sorted(EXAMPLES.glob("*.py"))
+    assert len(scripts) == len(ALL)
+    for script in scripts:
+        module = example(script.stem)
+        made = module.train_plain
+        monkeypatch.setattr(module, "train_plain", lambda *given, made=made, steps: made(*given, steps=20))
+        module.main()
+        assert "digits, " in capsys.readouterr().out
+        assert 30 <= len(script.read_text().splitlines()) <= 60, f"{script.name}: 30 to 60 lines"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_examples_import_plain_parts_only() -> None:
+    for script in sorted(EXAMPLES.glob("*.py")):
+        wanted = [line for line in script.read_text().splitlines() if "import" in line and "halftime" in line]
+        assert wanted
+        for line in wanted:
+            assert line.startswith(("from halftime.methods.", "from halftime.data.feed import Feed, Tensors")), line
+            assert not any(f"import {kind.__name__}" in line or f", {kind.__name__}" in line for kind in ALL), line
