@@ -11,6 +11,8 @@ run = ht.train(workload, ht.Recipe([AdamW(lr=3e-3), OneCycle()], epochs=8), seed
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -63,3 +65,14 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"halftime.{_MENU[name]}"), name)
     globals()[name] = value
     return value
+
+
+class _Menu(ModuleType):
+    """Keeps `halftime.train` the function, although a file of that name is imported too."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _MENU and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Menu

@@ -22,7 +22,10 @@ from pathlib import Path
 
 
 class HalftimeError(Exception):
-    """The root of what halftime raises on purpose."""
+    """The root of what halftime raises on purpose; its message is one printable line, whatever names went into it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join("".join(c if c.isprintable() else " " for c in message).split()))
 
 
 class InputError(HalftimeError):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Loss = Callable[[Any, Any], Any]  # (outputs, targets) -> a scalar tensor, or a dict of them
 Backward = Callable[[Any], None]  # takes what `Loss` returned
 ComputeLoss = Callable[..., None]  # compute_loss(backward=...): forward and backward over every micro-batch
+Update = Callable[[ComputeLoss, "Optimizer"], bool]
 
 
 class Places:

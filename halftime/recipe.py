@@ -122,8 +122,14 @@ class Recipe:
             Path(path).write_text(self.to_json())
 
     @classmethod
-    def from_dict(cls, content: Any, known: Iterable[type[Method]] = ()) -> Recipe:
-        """Read what `to_dict` made; `known` are method classes besides halftime's own."""
+    def from_dict(cls, content: Any, known: Iterable[type[Method]] = (), strangers: bool = False) -> Recipe:
+        """Read what `to_dict` made.
+
+        Args:
+            content: the data.
+            known: method classes besides halftime's own.
+            strangers: keep a method whose class is not at hand as data, to read old records.
+        """
         from halftime.methods import ALL  # late: methods stand above this file
 
         if not isinstance(content, Mapping) or not isinstance(content.get("methods"), Mapping):
@@ -137,10 +143,13 @@ class Recipe:
         classes = {c.__name__: c for c in (*ALL, *known)}
         methods = []
         for name, values in content["methods"].items():
-            if name not in classes:
-                raise unknown("method", str(name), classes)
             if not isinstance(values, Mapping):
                 raise BadValue(f'{name} must be an object such as {{"lr": 0.003}}, not {shorten(values)}')
+            if name not in classes and strangers:
+                fields = [(field, Any, dataclasses.field(default=None)) for field in values]
+                classes[name] = dataclasses.make_dataclass(name, fields, bases=(Method,), frozen=True)
+            if name not in classes:
+                raise unknown("method", str(name), classes)
             methods.append(classes[name].from_dict(values))
         return cls(methods, **{n: v for n, v in content.items() if n not in ("halftime", "methods")})
 

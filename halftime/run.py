@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from halftime.ledger.lines import Record, read
+from halftime.places import Method
 from halftime.recipe import Recipe
 
 State = Literal["running", "finished", "failed", "killed", "preempted", "lost"]
@@ -42,6 +43,7 @@ class Run:
     workload: dict[str, Any]  # name, source, target, better, margin, data digest
     recipe: Recipe
     seed: int
+    group: str  # such as "PROOF/base"; empty for a run on its own
     device: str
     started: float  # seconds since 1970
     state: State
@@ -89,16 +91,8 @@ class Run:
         return self.folder / "weights.safetensors"
 
     def series(self, key: str) -> list[tuple[int, float | None]]:
-        """(step, value) of a logged scalar such as "loss" or "lr"; the last attempt wins for a step done twice."""
-        found: dict[int, float | None] = {}
-        for path in attempt_files(self.folder):
-            for record in read(path)[0]:
-                if record["kind"] == "series" and record["key"] == key:
-                    steps = record["steps"]
-                    if isinstance(steps, dict):
-                        steps = range(steps["first"], steps["first"] + steps["count"])
-                    found.update(zip(steps, record["values"], strict=True))
-        return sorted(found.items())
+        """(step, value) of a logged scalar such as "loss" or "lr"; None where it was not finite."""
+        return series(self.folder, key)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for JSON, with the derived values."""
@@ -108,49 +102,49 @@ class Run:
         return fields | {"hit": self.hit, "score": self.score, "verdict": self.verdict}
 
     @classmethod
-    def load(cls, folder: Path, known: Sequence[Any] = ()) -> Run:
-        """Read a run from its folder; `known` are method classes besides halftime's own."""
-        attempts = [read(path) for path in attempt_files(folder)]
-        records = [records for records, _ in attempts if records]
-        start, last = records[0][0], records[-1]
-        evaluations: dict[int, Evaluation] = {}
-        for attempt in records:
-            first = attempt[0]["step"]
-            evaluations = {s: e for s, e in evaluations.items() if s <= first}  # redone steps are superseded
-            for r in attempt:
-                if r["kind"] == "evaluation":
-                    evaluations[r["step"]] = Evaluation(*(r[f.name] for f in dataclasses.fields(Evaluation)))
-        state, reason = _state(last)
-        tail = [_tail(attempt) for attempt in records]
-        joules = [t["joules"] for t in tail if t.get("joules") is not None]
-        digests = [intact for _, intact in attempts]
+    def load(cls, folder: Path, methods: Sequence[Method] = ()) -> Run:
+        """Read a run from its folder; `methods` lend their classes where they are not halftime's own."""
+        files = [read(path) for path in attempt_files(folder)]
+        attempts, digests = [records for records, _ in files if records], [intact for _, intact in files]
+        start, (state, reason) = attempts[0][0], _state(attempts[-1])
+        ends = [_end(attempt) for attempt in attempts]
+        joules = [end["joules"] for end in ends if end.get("joules") is not None]
+        purposes = sorted({purpose for end in ends for purpose in end["spans"]})
+        plans = [r["segments"] for attempt in attempts for r in attempt if "segments" in r]
         return cls(
-            id=start["run"],
-            folder=folder,
-            workload=start["workload"],
-            seed=start["seed"],
-            device=start["device"],
-            recipe=Recipe.from_dict(start["recipe"], known),
-            started=start["t"],
-            state=state,
-            reason=reason,
-            attempts=len(records),
-            steps=tail[-1]["step"],
-            seconds=tail[-1]["seconds"],
-            spans={k: sum(t["spans"].get(k, 0.0) for t in tail) for k in sorted({k for t in tail for k in t["spans"]})},
-            device_seconds=sum(t["held"] for t in tail),
-            joules=sum(joules) if joules else None,
-            evaluations=tuple(evaluations.values()),
-            fingerprint=records[-1][0]["fingerprint"],
-            plan=tuple(
-                (int(a), float(b), int(c))
-                for a, b, c in next(
-                    (r["segments"] for attempt in reversed(records) for r in reversed(attempt) if "segments" in r), []
-                )
-            ),
-            events=tuple(r["text"] for attempt in records for r in attempt if r["kind"] == "event"),
+            **{name: start[name] for name in ("workload", "seed", "device", "group")},
+            id=start["run"], folder=folder, started=start["t"], state=state, reason=reason,
+            recipe=Recipe.from_dict(start["recipe"], {type(m) for m in methods}, strangers=True),
+            attempts=len(attempts), steps=ends[-1]["step"], seconds=ends[-1]["seconds"],
+            spans={purpose: sum(end["spans"].get(purpose, 0.0) for end in ends) for purpose in purposes},
+            device_seconds=sum(end["held"] for end in ends), joules=sum(joules) if joules else None,
+            evaluations=_evaluations(attempts), fingerprint=attempts[-1][0]["fingerprint"],
+            plan=tuple((int(a), float(b), int(c)) for a, b, c in (plans[-1] if plans else [])),
+            events=tuple(r["text"] for attempt in attempts for r in attempt if r["kind"] == "event"),
             intact=False if False in digests else None if None in digests else True,
-        )
+        )  # fmt: skip
+
+
+def _evaluations(attempts: list[list[Record]]) -> tuple[Evaluation, ...]:
+    """All of them; what a later attempt did again is superseded."""
+    found: dict[int, Evaluation] = {}
+    names = [f.name for f in dataclasses.fields(Evaluation)]
+    for attempt in attempts:
+        found = {step: e for step, e in found.items() if step <= attempt[0]["step"]}
+        found |= {r["step"]: Evaluation(*(r[name] for name in names)) for r in attempt if r["kind"] == "evaluation"}
+    return tuple(found.values())
+
+
+def series(folder: Path, key: str) -> list[tuple[int, float | None]]:
+    """(step, value) of a logged scalar of a run; the last attempt wins for a step done twice."""
+    found: dict[int, float | None] = {}
+    records = [record for path in attempt_files(folder) for record in read(path)[0]]
+    for record in (r for r in records if r["kind"] == "series" and r["key"] == key):
+        steps = record["steps"]
+        if isinstance(steps, dict):
+            steps = range(steps["first"], steps["first"] + steps["count"])
+        found.update(zip(steps, record["values"], strict=True))
+    return sorted(found.items())
 
 
 def attempt_files(folder: Path) -> list[Path]:
@@ -158,7 +152,7 @@ def attempt_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("attempt-*.jsonl"))
 
 
-def _tail(attempt: list[Record]) -> Record:
+def _end(attempt: list[Record]) -> Record:
     """Where an attempt stood when it was last heard of."""
     found: Record = {"spans": {}, "held": 0.0} | {k: attempt[0][k] for k in ("step", "seconds")}
     for record in attempt:

@@ -18,11 +18,10 @@ from safetensors.torch import save as packed
 from halftime.data.batch import mapped, micro_batches, on_device, split
 from halftime.data.feed import Feed
 from halftime.diagnose.diverged import explain
-from halftime.diagnose.misfit import inspect, refuse
+from halftime.diagnose.misfit import check
 from halftime.errors import BadRecipe, Stopped
 from halftime.ledger import checkpoint
 from halftime.ledger import resume as going_on
-from halftime.ledger.fingerprint import fingerprint
 from halftime.ledger.interrupts import Interrupts
 from halftime.ledger.lines import Writer
 from halftime.ledger.store import Ledger
@@ -31,7 +30,7 @@ from halftime.measure.cost import Energy
 from halftime.measure.device import pick
 from halftime.measure.plan import Pacer, Plan
 from halftime.measure.score import apply, evaluate
-from halftime.places import Backward, overrides, plain_backward, plain_update, total_loss
+from halftime.places import Backward, Update, overrides, plain_backward, plain_update, total_loss
 from halftime.recipe import Recipe
 from halftime.report.live import Live
 from halftime.run import Run
@@ -51,6 +50,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     checkpoint_every: float = 60.0,
     quiet: bool | None = None,
     source: str = "",
+    group: str = "",
 ) -> Run:
     """Train a fresh network of a workload by a recipe with one seed, and return the record of it.
 
@@ -63,8 +63,9 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         resume: id of a stopped or killed run to go on with; workload, recipe and seed must be the same.
         plan: replays the steps that a run with a budget in minutes planned: `Plan.of(run.plan)`.
         checkpoint_every: seconds of training between two checkpoints; 0 for one after each step.
-        quiet: True shows nothing, False one plain line an evaluation; None shows a bar on a terminal.
+        quiet: True shows nothing, False plain lines; None shows a bar on a terminal.
         source: where the command line found the workload, so that it can be found again.
+        group: names what the run is a part of, such as a proof.
 
     Returns:
         The record. A run whose loss stopped being a number is returned too; its state is "failed".
@@ -86,9 +87,8 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     """
     where, ledger = pick(device), ledger if isinstance(ledger, Ledger) else Ledger(ledger)
     ledger.check_writable()
-    facts = going_on.identity(workload, recipe, seed, source)
-    known = [type(method) for method in recipe.methods]  # also those that are not halftime's own
-    step, state = going_on.stored(ledger, resume, facts, known)
+    facts = going_on.identity(workload, recipe, seed, source, group)
+    step, state = going_on.stored(ledger, resume, facts, recipe.methods)
     clock, energy = Clock(where, state.get("seconds", 0.0)), Energy(where)
 
     # once: data, network, initial weights, loss, and the optimizer last
@@ -98,7 +98,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     for method in recipe.methods:
         feed = method.data(feed)
     sample = split(on_device(next(feed.batches()), where))
-    refuse(workload, recipe.methods, inspect(workload, model, mapped(sample, lambda t: t[:2])))
+    check(workload, recipe.methods, model, sample)
     for method in recipe.methods:
         model = method.model(model)
     for method in recipe.methods:
@@ -114,29 +114,14 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         [getattr(one, place) for one in acting if overrides(one, place)]
         for place in ("lr_factor", "batch", "forward", "update", "after_step", "evaluating", "evaluated")
     )
-    if len(updates) > 1:
-        raise BadRecipe(f"only one method may do the update, not {len(updates)}: {recipe}")
-    update = updates[0] if updates else plain_update
+    update = _only(updates, recipe)
     plan = Plan.of(state["plan"]) if state else plan or Plan.for_budget(recipe, feed.steps_per_epoch)
     pacer = Pacer(plan, recipe.minutes * 60.0) if recipe.minutes and (state or plan.open) else None
-    if state:
-        going_on.restore(state, network, optimizer, acting)
-    # after `restore`, which gives the optimizer new groups
-    groups = [(group, group.setdefault("initial_lr", group["lr"])) for group in optimizer.param_groups]
+    going_on.restore(state, network, optimizer, acting)  # gives the optimizer new groups
+    groups = [(g, g.setdefault("initial_lr", g["lr"])) for g in optimizer.param_groups]
 
     folder = ledger.find(resume) if resume else ledger.new("run")
-    log = Writer(ledger.attempt(folder))
-    log.record(
-        "start",
-        durable=True,
-        run=folder.name,
-        step=step,
-        seconds=clock.already,
-        device=str(where),
-        **facts,
-        **going_on.process(),
-        fingerprint=fingerprint(where),
-    )
+    log = going_on.begin(ledger, folder, facts, step, clock.already, where)
     losses: list[Any] = []
     data, saved, next_save = 0.0, -1, clock.seconds + checkpoint_every
 
@@ -162,12 +147,17 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     def save() -> int:
         with clock.span("checkpoint"):
             log.record("checkpoint", durable=True, **standing())
-            checkpoint.write(
-                folder / "checkpoints",
-                step,
-                going_on.state(network, optimizer, acting, where, plan=plan.segments, seconds=clock.seconds),
-            )
+            content = going_on.state(network, optimizer, acting, where, plan=plan.segments, seconds=clock.seconds)
+            checkpoint.write(folder / "checkpoints", step, content)
         return step
+
+    def judge() -> None:
+        with clock.paused(), _all(contexts):
+            score, loss = evaluate(workload, model, where)
+        for hear in listeners:
+            hear(workload.signed(score))
+        log.record("evaluation", progress=plan.progress(step), score=score, loss=loss, **standing())
+        live.judged(step, plan.total, clock.seconds, score)
 
     model.train()
     with log, Interrupts() as stop, Live(workload.name, recipe, seed, workload.target, quiet) as live:
@@ -176,18 +166,17 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         batches = feed.batches(step)
         while step < plan.total:
             progress = plan.progress(step)
-            if factors:
-                factor = math.prod(of(progress) for of in factors)
-                for group, base in groups:
-                    group["lr"] = base * factor
+            factor = math.prod(of(progress) for of in factors)
+            for options, base in groups:
+                options["lr"] = base * factor
             began = time.perf_counter()
             inputs, targets = split(on_device(next(batches), where))
             data += time.perf_counter() - began
             for change in batchers:
                 inputs, targets = change(inputs, targets, progress)
-            if update(compute_loss, optimizer):
-                for follow in followers:
-                    follow(progress)
+            applied = update(compute_loss, optimizer)
+            for follow in followers if applied else ():
+                follow(progress)
             step += 1
             _note(log, step, losses, groups[0][0]["lr"])
 
@@ -195,35 +184,28 @@ def train(  # noqa: C901 - the one function that is allowed to be long
                 log.record("event", text=f"planned anew at step {step}: {plan.total} steps in all")
             judging = plan.due(step, workload.evaluations)
             saving = stop.signal is not None or clock.seconds >= next_save
-            if judging or saving or log.due():
-                if bad := log.flush(wait=judging or saving):
-                    batch = split(next(feed.batches(bad[1] - 1)))
-                    reason = explain(bad[1], Run.load(folder, known), batch, bool(forwards))
-                    log.end("failed", reason=live.say(reason), **standing())
-                    return Run.load(folder, known)
+            looking = judging or saving or log.due()
+            if looking and (bad := log.flush(wait=judging or saving)):
+                reason = explain(bad[1], folder, split(next(feed.batches(bad[1] - 1))), bool(forwards))
+                log.end("failed", reason=live.say(reason), **standing())
+                break
+            if looking:
                 log.record("beat", **standing())
                 live.show(step, plan.total, clock.seconds)
             if judging:
-                with clock.paused(), _all(contexts):
-                    score, loss = evaluate(workload, model, where)
-                for hear in listeners:
-                    hear(workload.signed(score))
-                log.record(
-                    "evaluation", step=step, progress=plan.progress(step), seconds=clock.seconds, score=score, loss=loss
-                )
-                live.judged(step, plan.total, clock.seconds, score)
+                judge()
             if saving and saved != step:
                 saved, next_save = save(), clock.seconds + checkpoint_every
             if stop.signal is not None:
                 log.end("preempted", reason=f"stopped by {stop.signal.name}", **standing(), segments=plan.segments)
                 raise Stopped(folder.name, step, stop.signal)
-
-        with _all(contexts):  # such as the averaged weights: what was judged is what is kept
-            weights = {name: t.detach().cpu().clone().contiguous() for name, t in network.state_dict().items()}
-        checkpoint.replace(folder / "weights.safetensors", packed(weights))
-        log.end("finished", **standing(), segments=plan.segments)
-        checkpoint.remove(folder / "checkpoints")
-    return Run.load(folder, known)
+        else:
+            with _all(contexts):  # such as the averaged weights: what was judged is what is kept
+                weights = {name: t.detach().cpu().clone().contiguous() for name, t in network.state_dict().items()}
+            checkpoint.replace(folder / "weights.safetensors", packed(weights))
+            log.end("finished", **standing(), segments=plan.segments)
+            checkpoint.remove(folder / "checkpoints")
+    return Run.load(folder, recipe.methods)
 
 
 def _all(contexts: list[Any]) -> contextlib.AbstractContextManager[Any]:
@@ -237,6 +219,13 @@ def _all(contexts: list[Any]) -> contextlib.AbstractContextManager[Any]:
 
 
 _NOTHING = contextlib.nullcontext()
+
+
+def _only(updates: list[Update], recipe: Recipe) -> Update:
+    """The one way of updating; two cannot both be had."""
+    if len(updates) > 1:
+        raise BadRecipe(f"only one method may do the update, not {len(updates)}: {recipe}")
+    return updates[0] if updates else plain_update
 
 
 def _note(log: Writer, step: int, losses: list[Any], lr: float) -> None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 from halftime.data.batch import tensors
-from halftime.run import Run
+from halftime.run import series
 
 
-def explain(step: int, run: Run, batch: Any, low_precision: bool) -> str:
+def explain(step: int, folder: Path, batch: Any, low_precision: bool) -> str:
     """One line on a loss that became NaN or infinite.
 
     Args:
         step: the first step whose loss is not finite, from 1.
-        run: its record so far, with the losses and the learning rates.
+        folder: of the run, whose record holds the losses and the learning rates.
         batch: what that step was fed.
         low_precision: whether the network ran in 16 bits.
     """
-    lr = dict(run.series("lr"))[step] or 0.0
-    losses = [value for s, value in run.series("loss") if s < step and value is not None]
+    lr = dict(series(folder, "lr"))[step] or 0.0
+    losses = [value for s, value in series(folder, "loss") if s < step and value is not None]
     where = f"the loss is not a number since step {step} (learning rate {lr:.3g})"
     if not all(bool(t.isfinite().all()) for t in tensors(batch) if t.is_floating_point()):
         return f"{where}: the batch itself holds NaN or infinity; clean the data or guard the transform"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from halftime.data.batch import describe, tensors
+from halftime.data.batch import describe, mapped, tensors
 from halftime.errors import BadWorkload, shorten
 from halftime.measure.score import apply
 from halftime.places import Method
@@ -68,8 +68,14 @@ def inspect(workload: Workload, model: nn.Module, batch: tuple[Any, Any]) -> fro
     return frozenset(name for name in FACTS if facts[name])
 
 
-def refuse(workload: Workload, methods: tuple[Method, ...], facts: frozenset[str]) -> None:
-    """Refuse a method that needs what this workload or machine does not have, by name."""
+def check(workload: Workload, methods: tuple[Method, ...], model: nn.Module, batch: tuple[Any, Any]) -> None:
+    """Try two samples of a batch, and refuse a method that needs what this workload or machine does not have, by name.
+
+    Raises:
+        BadWorkload: what does not fit, in one line.
+    """
+    inputs, targets = mapped(batch[0], lambda t: t[:2]), mapped(batch[1], lambda t: t[:2])
+    facts = inspect(workload, model, (inputs, targets))
     for method in methods:
         for missing in sorted(method.needs - facts):
             raise BadWorkload(

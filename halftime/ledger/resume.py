@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,8 +14,10 @@ from torch import nn
 from halftime.data.feed import digest
 from halftime.errors import BadCheckpoint
 from halftime.ledger import checkpoint
+from halftime.ledger.fingerprint import fingerprint
+from halftime.ledger.lines import Writer
 from halftime.ledger.store import Ledger
-from halftime.places import Places
+from halftime.places import Method, Places
 from halftime.recipe import Recipe
 from halftime.run import process_id
 from halftime.workload import Workload
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-def identity(workload: Workload, recipe: Recipe, seed: int, source: str) -> dict[str, Any]:
+def identity(workload: Workload, recipe: Recipe, seed: int, source: str, group: str = "") -> dict[str, Any]:
     """What makes two attempts the same run."""
     about = {
         "name": workload.name,
@@ -34,16 +36,31 @@ def identity(workload: Workload, recipe: Recipe, seed: int, source: str) -> dict
         "margin": workload.tolerance,
         "data": digest(workload.train) + digest(workload.valid),
     }
-    return {"workload": about, "recipe": recipe.to_dict(), "recipe_hash": recipe.hash, "seed": seed}
+    return {"workload": about, "recipe": recipe.to_dict(), "recipe_hash": recipe.hash, "seed": seed, "group": group}
 
 
-def process() -> dict[str, Any]:
-    """Who writes: what a reader needs to tell a living run from a dead one."""
-    return {"host": socket.gethostname(), "process": process_id(os.getpid())}
+def begin(
+    ledger: Ledger, folder: Path, facts: dict[str, Any], step: int, seconds: float, device: torch.device
+) -> Writer:
+    """Open the record of an attempt: what is trained, from where on, by which process, with which code and machine."""
+    log = Writer(ledger.attempt(folder))
+    log.record(
+        "start",
+        durable=True,
+        run=folder.name,
+        step=step,
+        seconds=seconds,
+        device=str(device),
+        **facts,
+        host=socket.gethostname(),
+        process=process_id(),
+        fingerprint=fingerprint(device),
+    )
+    return log
 
 
 def stored(
-    ledger: Ledger, run: str | None, facts: dict[str, Any], known: Sequence[Any] = ()
+    ledger: Ledger, run: str | None, facts: dict[str, Any], methods: Sequence[Method] = ()
 ) -> tuple[int, dict[str, Any]]:
     """(step, state) to go on from; (0, {}) for a fresh run, or for one that died before its first checkpoint.
 
@@ -52,7 +69,7 @@ def stored(
     """
     if run is None:
         return 0, {}
-    before = ledger.run(run, known)
+    before = ledger.run(run, methods)
     if before.state in ("finished", "running"):
         raise BadCheckpoint(f"run {before.id} is {before.state}: there is nothing to go on with")
     for what, then, now in (
@@ -106,11 +123,13 @@ def random_kept() -> Iterator[None]:
 
 
 def restore(state: dict[str, Any], network: nn.Module, optimizer: Optimizer, acting: Sequence[Places]) -> None:
-    """Put back what `state` stored.
+    """Put back what `state` stored; nothing where there is nothing to go on from.
 
     Raises:
         BadCheckpoint: the network or a method has changed its shape since.
     """
+    if not state:
+        return
     try:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])

@@ -7,14 +7,14 @@ import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from halftime.errors import BadData, UnknownName, shorten, unknown, writing
+from halftime.places import Method
 from halftime.run import Run, attempt_files
 
 
 class Ledger:
-    """A folder of records: `runs/ID/attempt-001.jsonl`, `proofs/ID.jsonl`, and an index that can be rebuilt.
+    """A folder of records: `runs/ID/attempt-001.jsonl`, `proofs/ID/…` likewise, and an index that can be rebuilt.
 
     Args:
         root: the folder; by default $HALFTIME_LEDGER, else `.halftime` in the working folder.
@@ -26,27 +26,29 @@ class Ledger:
     @property
     def runs(self) -> list[Path]:
         """Folders of all runs, oldest first."""
-        folder = self.root / "runs"
-        return sorted(p for p in folder.iterdir() if attempt_files(p)) if folder.is_dir() else []
+        return self._folders("runs")
 
     @property
     def proofs(self) -> list[Path]:
-        """Files of all proofs, oldest first."""
-        folder = self.root / "proofs"
-        return sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+        """Folders of all proofs, oldest first."""
+        return self._folders("proofs")
+
+    def _folders(self, kind: str) -> list[Path]:
+        folder = self.root / kind
+        return sorted(p for p in folder.iterdir() if attempt_files(p)) if folder.is_dir() else []
 
     def new(self, kind: str) -> Path:
-        """A fresh place for a run (a folder) or a proof (a file), named by time and four random characters."""
+        """A fresh folder for a "run" or a "proof", named by time and four random characters."""
         name = f"{kind[0]}{time.strftime('%y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        return self.root / f"{kind}s" / (name + (".jsonl" if kind == "proof" else ""))
+        return self.root / f"{kind}s" / name
 
     def attempt(self, folder: Path) -> Path:
-        """The file for a run's next attempt."""
+        """The file for the next attempt of a run or a proof."""
         return folder / f"attempt-{len(attempt_files(folder)) + 1:03d}.jsonl"
 
     def find(self, name: str) -> Path:
-        """A run's folder or a proof's file by its id or the unique start of it."""
-        everything = {p.stem: p for p in (*self.runs, *self.proofs)}
+        """The folder of a run or a proof by its id or the unique start of it."""
+        everything = {p.name: p for p in (*self.runs, *self.proofs)}
         if name in everything:
             return everything[name]
         fitting = [stem for stem in everything if name and stem.startswith(name)]
@@ -57,12 +59,12 @@ class Ledger:
             raise UnknownName(f"{error} (looked in {self.root})")
         return everything[fitting[0]]
 
-    def run(self, name: str, known: Sequence[Any] = ()) -> Run:
-        """A run by its id or the unique start of it; `known` are method classes besides halftime's own."""
+    def run(self, name: str, methods: Sequence[Method] = ()) -> Run:
+        """A run by its id or the unique start of it; `methods` as in `Run.load`."""
         path = self.find(name)
-        if path.suffix == ".jsonl":
-            raise UnknownName(f"{path.stem} is a proof, not a run: see `halftime report {path.stem}`")
-        return Run.load(path, known)
+        if path.parent.name == "proofs":
+            raise UnknownName(f"{path.name} is a proof, not a run: see `halftime report {path.name}`")
+        return Run.load(path, methods)
 
     def check_writable(self) -> None:
         """Refuse a full or read-only disk before any work is done."""

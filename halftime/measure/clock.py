@@ -18,11 +18,10 @@ class Clock:
 
     Args:
         device: where the training runs; it is synchronised at both ends of a pause.
-        already: seconds of earlier attempts.
     """
 
-    def __init__(self, device: torch.device, already: float = 0.0) -> None:
-        self.device, self.already = device, already
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.already = device, 0.0  # seconds of earlier attempts
         self.spans: defaultdict[str, float] = defaultdict(float)  # seconds by purpose, of this attempt
         self._began = time.perf_counter()
         self._paused = 0.0

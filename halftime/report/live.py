@@ -1,14 +1,17 @@
-"""The terminal's view of a run in progress: a bar on a terminal, one plain line an evaluation elsewhere."""
+"""The terminal's view of a run in progress: a bar on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import Self
 
 from tqdm import tqdm
 
 from halftime.measure.plan import OPEN
 from halftime.recipe import Recipe
+
+PAUSE = 5.0  # seconds at least between two plain lines
 
 
 class Live:
@@ -26,7 +29,7 @@ class Live:
         self.title = f"{name} · {recipe} · seed {seed}"
         self.target, self.quiet = target, quiet
         self._bar: tqdm[object] | None = None
-        self._score = ""
+        self._score, self._spoke = "", 0.0
 
     def __enter__(self) -> Self:
         if self.quiet is None and sys.stderr.isatty():
@@ -60,7 +63,8 @@ class Live:
         self._score = f" · score {score:.4f}{aim}"
         if self._bar is not None:
             self.show(step, total, seconds)
-        else:
+        elif step == total or time.monotonic() - self._spoke > PAUSE:
+            self._spoke = time.monotonic()
             left = seconds / step * (total - step)
             pace = f"{seconds:.1f} s · {step / seconds:.0f} steps/s · {left:.0f} s left"
             self.say(f"  step {step}/{total} · {pace}{self._score}")

@@ -1,0 +1,5 @@
+"""`python -m halftime`."""
+
+from halftime.cli import main
+
+raise SystemExit(main())

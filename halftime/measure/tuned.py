@@ -1,0 +1,72 @@
+"""Whether a recipe's learning rate was chosen, as far as the records tell: an untuned base flatters any rival."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from halftime.measure.statistics import median
+from halftime.recipe import Recipe
+from halftime.run import Run
+
+ENOUGH = 5  # learning rates tried, the chosen one among them
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """What was tried beside a recipe, everything but its learning rate the same.
+
+    `tries` holds (learning rate, median seconds to target or None if it was missed, median final score), by rate.
+    """
+
+    chosen: float | None
+    tries: tuple[tuple[float, float | None, float], ...]
+    best: float | None
+
+    @property
+    def tuned(self) -> bool:
+        """Whether enough was tried and the chosen rate is the best of it."""
+        return len(self.tries) >= ENOUGH and self.chosen == self.best
+
+    def __str__(self) -> str:
+        if self.chosen is None:
+            return "not tuned: it has no learning rate of its own"
+        if len(self.tries) < ENOUGH:
+            return f"not tuned: the ledger knows {len(self.tries)} learning rates of it, {ENOUGH} are asked for"
+        rates = ", ".join(f"{rate:g}" for rate, _, _ in self.tries)
+        if self.chosen != self.best:
+            return f"badly tuned: {self.best:g} was better than {self.chosen:g} among {rates}"
+        edge = " (at the edge of what was tried)" if self.chosen in (self.tries[0][0], self.tries[-1][0]) else ""
+        return f"tuned: {self.chosen:g} is the best of {rates}{edge}"
+
+
+def tuning(recipe: Recipe, workload: dict[str, Any], runs: Iterable[Run]) -> Tuning:
+    """Look through runs for the same workload and recipe at other learning rates.
+
+    Args:
+        recipe: whose learning rate was chosen.
+        workload: the record of it in a run: name, data digest, target.
+        runs: where to look; what was trained within a proof does not count.
+    """
+    method = recipe.get("optimizer")
+    rate = getattr(method, "lr", None)
+    if method is None or rate is None:
+        return Tuning(None, (), None)
+    same = ("name", "data", "target")
+    found: dict[float, list[Run]] = {}
+    for run in runs:
+        if run.group or run.state not in ("finished", "failed") or any(run.workload[k] != workload[k] for k in same):
+            continue
+        tried = getattr(run.recipe.get("optimizer"), "lr", None)
+        if tried is not None and recipe.plus(type(method).from_dict({**method.to_dict(), "lr": tried})) == run.recipe:
+            found.setdefault(tried, []).append(run)
+    sign = 1.0 if workload["better"] == "higher" else -1.0
+    tries = []
+    for value, group in sorted(found.items()):
+        middle = median([run.hit[1] if run.hit else math.inf for run in group])
+        scores = [run.score for run in group if run.score is not None]
+        tries.append((value, None if middle == math.inf else middle, median(scores) if scores else -sign * math.inf))
+    best = min(tries, key=lambda t: (math.inf if t[1] is None else t[1], -sign * t[2]))[0] if tries else None
+    return Tuning(rate, tuple(tries), best)

@@ -1,0 +1,71 @@
+"""Frozen surfaces: growing one is a decision written in docs/decisions/."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+
+import halftime
+from halftime.cli import VERBS, Parser
+from halftime.methods import ALL
+from halftime.places import PLACES
+from halftime.recipe import Recipe
+from halftime.workload import Workload
+
+
+def test_exported_names() -> None:
+    assert sorted(halftime.__all__) == [
+        "HalftimeError", "InputError", "Ledger", "Method", "Places", "Plan", "Proof", "Recipe", "Run", "Stopped",
+        "StorageError", "Workload", "accuracy", "prove", "setting", "train",
+    ]  # fmt: skip
+    assert sorted(halftime._MENU) == sorted(halftime.__all__)
+    for name in halftime.__all__:
+        assert getattr(halftime, name).__doc__
+
+
+def test_places_in_the_order_in_which_a_run_reaches_them() -> None:
+    assert PLACES == (
+        "data", "model", "init", "loss", "optimizer", "lr_factor", "batch", "forward", "update", "after_step",
+        "evaluating", "evaluated",
+    )  # fmt: skip
+
+
+def test_fields() -> None:
+    assert [f.name for f in dataclasses.fields(Recipe)] == [
+        "methods", "epochs", "steps", "minutes", "batch_size", "micro_batch",
+    ]  # fmt: skip
+    assert [f.name for f in dataclasses.fields(Workload)] == [
+        "name", "model", "train", "valid", "loss", "score", "target", "better", "margin", "evaluations",
+    ]  # fmt: skip
+
+
+def test_methods() -> None:
+    assert [m.__name__ for m in ALL] == [
+        "AdamW", "ChannelsLast", "ClipGradients", "DropOnStall", "EMA", "Kaiming", "LabelSmoothing", "MixedPrecision",
+        "OneCycle", "ProgressiveResize", "SGD", "StepDrop",
+    ]  # fmt: skip
+
+
+COMMANDS = {
+    "demo": [],
+    "workloads": ["--json"],
+    "methods": ["--json"],
+    "train": ["workload", "--with", "--recipe", "--epochs", "--steps", "--minutes", "--batch-size", "--seed",
+              "--target", "--device", "--resume", "--json"],
+    "prove": ["workload", "--base", "--fast", "--seeds", "--device", "--json", "--out"],
+    "runs": ["--json"],
+    "show": ["run", "--json"],
+    "report": ["records", "--out", "--json"],
+    "ledger": ["what", "--json"],
+}  # fmt: skip
+
+
+def test_commands_and_their_arguments() -> None:
+    assert list(COMMANDS) == list(VERBS)
+    for verb, expected in COMMANDS.items():
+        parser = Parser(prog=verb)
+        importlib.import_module(f"halftime.cli.{verb}").arguments(parser)
+        actions = [a for a in parser._actions if not isinstance(a, argparse._HelpAction)]
+        assert [a.option_strings[0] if a.option_strings else a.dest for a in actions] == expected
+        assert all(a.help for a in actions)
