@@ -22,6 +22,7 @@ workload = ht.Workload(name="mine", model=lambda: torch.nn.Linear(4, 2), train=(
                        loss=torch.nn.functional.cross_entropy, score=ht.accuracy, target=0.95)
 """
 FAST = '{"methods": {"AdamW": {"lr": 0.1}, "OneCycle": {}}, "epochs": 8, "batch_size": 64}'
+PROVE = ["prove", "mine.py", "--base", "slow.json", "--fast", "fast.json"]
 SLOW = '{"methods": {"SGD": {"lr": 0.03, "momentum": 0}}, "epochs": 30, "batch_size": 64}'
 
 
@@ -160,8 +161,8 @@ workload = dataclasses.replace(workload, train=Stops())
         (["train", "mine.py", "--with", "ChannelsLast()", "--steps", "1"], "ChannelsLast needs inputs that are images"),
         (["train", "--resume", "r1"], "there is no run or proof 'r1'"),
         (["prove", "mine.py", "--base", "slow.json"], "--fast"),
-        (["prove", "mine.py", "--base", "slow.json", "--fast", "fast.json", "--seeds", "0"], "seeds must be a whole number"),
-        (["prove", "mine.py", "--base", "slow.json", "--fast", "fast.json", "--out", "no/p.html"], "that folder does not exist"),
+        ([*PROVE, "--seeds", "0"], "seeds must be a whole number"),
+        ([*PROVE, "--out", "no/p.html"], "that folder does not exist"),
         (["show", "zzz"], "there is no run or proof 'zzz'"),
         (["report", "zzz", "--out", "a.html"], "there is no run or proof 'zzz'"),
         (["ledger", "mend"], "invalid choice: 'mend'"),
@@ -232,18 +233,6 @@ def test_a_ledger_that_cannot_be_written_is_one_line(
     shown = capsys.readouterr().err.strip()
     assert "cannot write" in shown
     assert len(shown.splitlines()) == 1
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
-def test_a_full_disk_while_the_page_is_written_leaves_nothing(
-    capsys: pytest.CaptureFixture[str], own_folder: Path
-) -> None:
-    from halftime.errors import StorageError
-    from halftime.ledger.lines import Writer
-
-    (own_folder / "full.jsonl").symlink_to("/dev/full")
-    with pytest.raises(StorageError, match="cannot write"):
-        Writer(own_folder / "full.jsonl")
 
 
 def test_a_damaged_checkpoint_is_one_line(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
