@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from halftime.measure.proof import PROVED, PROVISIONAL, Arm, Proof
@@ -50,6 +51,24 @@ def contrast(base: Recipe, fast: Recipe) -> tuple[str, str]:
     for i, r in enumerate((base, fast)):
         shown[i] = fit(clean(shown[i] or ("the same without" if r.methods else "the bare loop")), 90)
     return shown[0], shown[1]
+
+
+def told_apart(recipes: Iterable[Recipe]) -> dict[str, str]:
+    """A short name for each recipe by its hash: its methods, with the settings that not all of them share."""
+    kinds = {r.hash: r for r in recipes}
+    seen: dict[tuple[str, str], set[str]] = {}
+    for recipe in kinds.values():
+        for method in recipe.methods:
+            for field, value in method.to_dict().items():
+                seen.setdefault((name(method), field), set()).add(_value(value))
+    found = {}
+    for key, recipe in kinds.items():
+        words = []
+        for method in recipe.methods:
+            own = [f"{k}={_value(v)}" for k, v in method.to_dict().items() if len(seen[name(method), k]) > 1]
+            words.append(f"{name(method)}({', '.join(own)})" if own else name(method))
+        found[key] = clean(f"{' + '.join(words) or 'empty'}, {recipe.budget}, batch {recipe.batch_size}")
+    return found
 
 
 def question(proof: Proof) -> str:

@@ -65,6 +65,7 @@ def curves(
     keys: Keys,
     value: str,
     target: float | None = None,
+    better: str = "higher",
     room: Sequence[float] = (),
 ) -> Markup:
     """Values against training seconds.
@@ -77,6 +78,7 @@ def curves(
         keys: what the styles mean.
         value: name of the upright axis.
         target: drawn as a level line with each hit's bracket on it.
+        better: "higher" or "lower".
         room: values that the upright axis must hold; all of them if empty.
     """
     last = max((x for c in lines for x, _ in c.points), default=1.0)
@@ -99,7 +101,8 @@ def curves(
             return
         level = y(target)
         chart.line([(frame.left, level), (frame.right, level)], "target")
-        chart.text(frame.right - 2, level - 6, f"target {short(target)}", "halo", "end")
+        below = better == "lower"  # the lines come from the other side, so these words stand free
+        chart.text(frame.left + 4, level + (16 if below else -6), f"target {short(target)}", "halo")
         for c in lines:
             if c.hit:
                 low, high = (x(s / length) for s in c.hit)
@@ -136,7 +139,7 @@ def spans(
 
     def draw(chart: Chart, frame: Frame) -> None:
         x = Scale.around(seen, frame.left, frame.right, log=True, pad=0.07)
-        chart.x_axis(x, frame, f"training {words} to the target, equal factors equally far apart", most=5)
+        chart.x_axis(x, frame, f"training {words} to target (log scale)", most=5)
         for style, seconds in middles:
             chart.line([(x(seconds / length), frame.top), (x(seconds / length), frame.bottom)], f"middle {style}")
         for i, (label, marks) in enumerate(rows):

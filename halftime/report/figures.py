@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from halftime.measure.proof import Proof
 from halftime.report import charts
-from halftime.report.argument import contrast, interval_words, open_ended
+from halftime.report.argument import contrast, interval_words, open_ended, told_apart
 from halftime.report.charts import Curve, Span, Spot
 from halftime.report.words import count, duration, short, signed, times
 from halftime.run import Run
@@ -52,7 +52,7 @@ def score_chart(
     values = [y for c in lines for _, y in c.points]
     room = [] if target is None else charts.focus(values, target, better)
     axis = f"validation score ({better} is better)"
-    return charts.curves(name, "Validation score against training time", about, lines, keys, axis, target, room)
+    return charts.curves(name, "Validation score against training time", about, lines, keys, axis, target, better, room)
 
 
 def cropped(runs: Sequence[Run], target: float | None, better: str) -> bool:
@@ -135,13 +135,13 @@ def gap_strip(proof: Proof) -> Markup:
         return Markup("")
     quality = proof.quality
     interval = (quality.low, quality.estimate, quality.high) if quality and quality.n > 1 else None
-    lines = [(-proof.margin, "limit", f"margin {signed(-proof.margin)}")]
+    lines = [(-proof.margin, "limit", f"margin {signed(-proof.margin, 3)}")]
     if proof.margin > 0:
         lines.append((0.0, "zero", ""))
     about = f"Margin {short(proof.margin)}. " + (
         f"Interval {signed(interval[0])} to {signed(interval[2])}." if interval else "No interval."
     )
-    axis = "fast final score − base final score, signed so that right is better"
+    axis = "fast − base final score (right is better)"
     title = "Difference of final scores against the margin"
     return charts.strip("gap", title, about, spots, interval, lines, axis)
 
@@ -199,15 +199,15 @@ def run_styles(runs: Sequence[Run]) -> dict[str, str]:
 def run_keys(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """The legend of a set of runs, by recipe."""
     styles = run_styles(runs)
-    names = {run.recipe.hash: str(run.recipe) for run in runs}
-    keys = [(style, names[h]) for h, style in styles.items() if style != "other"]
+    names = told_apart([run.recipe for run in runs])
+    keys = [(style, f"{h[:6]} {names[h]}") for h, style in styles.items() if style != "other"]
     more = len(styles) - len(keys)
     return keys + ([("other", count(more, "more recipe"))] if more else [])
 
 
-def run_spans(name: str, named: Sequence[tuple[Run, str, str]], keys: charts.Keys) -> Markup:
+def run_spans(name: str, named: Sequence[tuple[Run, str, str]]) -> Markup:
     """Time to target of runs, a row for each recipe."""
     hashes = list(dict.fromkeys(run.recipe.hash for run, _, _ in named))[:40]
     rows = [(h[:6], [span(*one) for one in named if one[0].recipe.hash == h]) for h in hashes]
     about = "; ".join(f"{h[:6]}: {', '.join(_time(r) for r, _, _ in named if r.recipe.hash == h)}" for h in hashes)
-    return charts.spans(name, "Time to target by recipe", about, rows, keys)
+    return charts.spans(name, "Time to target by recipe", about, rows, ())

@@ -169,10 +169,10 @@ def _time(run: Run | None) -> str:
     if run is None:
         return "not run yet"
     if run.hit:
-        return f"{words.short(run.hit[0])} to {words.short(run.hit[1])}"
+        return f"{words.exact(run.hit[0])} to {words.exact(run.hit[1])}"
     if run.workload["target"] is None:
         return words.NONE
-    return f"missed, more than {words.short(run.seconds)}"
+    return f"missed, more than {words.exact(run.seconds)}"
 
 
 def _rows(named: Sequence[tuple[Run, str, str]]) -> list[dict[str, Any]]:
@@ -206,7 +206,7 @@ def _group(number: int, runs: list[Run]) -> dict[str, Any]:
         "rows": _rows(named),
         "cropped": figures.cropped(runs, target, better),
         "curves": figures.score_chart(f"{name}-curves", about, lines, keys, target, better),
-        "spans": figures.run_spans(f"{name}-spans", named, keys) if target is not None else "",
+        "spans": figures.run_spans(f"{name}-spans", named) if target is not None else "",
         "loss": figures.loss_chart(f"{name}-loss", named, keys),
     }
 

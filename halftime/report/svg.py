@@ -170,7 +170,8 @@ class Chart:
             self.text(x, frame.bottom + 18, words + unit, "tick", anchor)
         self.line([(frame.left, frame.bottom), (frame.right, frame.bottom)], "axis")
         room = self.width - 8.0
-        middle = min(max((frame.left + frame.right) / 2, len(label) * LETTER / 2), self.width - len(label) * LETTER / 2)
+        half = min(room, len(label) * LETTER) / 2
+        middle = min(max((frame.left + frame.right) / 2, half), self.width - half)
         self.text(middle, frame.bottom + 38, label, "label", "middle", room)
 
     def y_axis(self, scale: Scale, frame: Frame, label: str, most: int = 6) -> None:

@@ -73,6 +73,15 @@ def short(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}".replace("-", "−").replace("e+", "e")
 
 
+def exact(value: float | None) -> str:
+    """A measured number for a table: four digits, also where the last ones are 0, so that columns compare."""
+    if value is None or not math.isfinite(value) or value == 0:
+        return short(value)
+    if 1e3 <= abs(value) < 1e7:
+        return f"{value:.0f}".replace("-", "−")
+    return f"{value:#.4g}".removesuffix(".").replace("-", "−").replace("e+", "e")
+
+
 def signed(value: float | None, digits: int = 2) -> str:
     """A difference with its sign."""
     return short(value, digits) if value is None or not value > 0 else f"+{short(value, digits)}"
@@ -98,7 +107,13 @@ def duration(seconds: float | None) -> str:
         return NONE
     name, length = unit(abs(seconds))
     value = seconds / length
-    shown = f"{value:.0f}" if abs(value) >= 100 else short(value, 3)
+    shown = (
+        f"{value:.0f}"
+        if abs(value) >= 100
+        else f"{value:#.3g}".removesuffix(".")
+        if abs(value) >= 1e-3
+        else short(value, 3)
+    )
     return f"{shown} {({'seconds': 's', 'minutes': 'min', 'hours': 'h'})[name]}"
 
 
