@@ -18,7 +18,7 @@ def test_the_fastest_there_is() -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "CPU"])
 def test_an_unknown_device_is_named_with_what_there_is(name: str) -> None:
-    with pytest.raises(BadValue, match="there is: .*cpu"):
+    with pytest.raises(BadValue, match=r"there is: .*cpu"):
         pick(name)
 
 
