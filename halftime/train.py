@@ -86,10 +86,11 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         'reached 0.95'
     """
     where, ledger = pick(device), ledger if isinstance(ledger, Ledger) else Ledger(ledger)
+    clock, energy = Clock(where), Energy(where)
     ledger.check_writable()
     facts = going_on.identity(workload, recipe, seed, source, group)
-    step, state = going_on.stored(ledger, resume, facts, recipe.methods)
-    clock, energy = Clock(where, state.get("seconds", 0.0)), Energy(where)
+    step, state = going_on.stored(ledger, resume, facts)
+    clock.already = state.get("seconds", 0.0)
 
     # once: data, network, initial weights, loss, and the optimizer last
     torch.manual_seed(seed)

@@ -11,6 +11,7 @@ from torch import nn
 
 import halftime as ht
 
+torch.set_num_threads(1)  # the networks of the tests are too small for two
 ROOT = Path(__file__).resolve().parent.parent
 if "HALFTIME_DATA" not in os.environ and (ROOT.parent / "shared" / "data" / "README.md").exists():
     os.environ["HALFTIME_DATA"] = str(ROOT.parent / "shared" / "data")

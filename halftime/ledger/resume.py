@@ -17,7 +17,7 @@ from halftime.ledger import checkpoint
 from halftime.ledger.fingerprint import fingerprint
 from halftime.ledger.lines import Writer
 from halftime.ledger.store import Ledger
-from halftime.places import Method, Places
+from halftime.places import Places
 from halftime.recipe import Recipe
 from halftime.run import process_id
 from halftime.workload import Workload
@@ -59,9 +59,7 @@ def begin(
     return log
 
 
-def stored(
-    ledger: Ledger, run: str | None, facts: dict[str, Any], methods: Sequence[Method] = ()
-) -> tuple[int, dict[str, Any]]:
+def stored(ledger: Ledger, run: str | None, facts: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """(step, state) to go on from; (0, {}) for a fresh run, or for one that died before its first checkpoint.
 
     Raises:
@@ -69,7 +67,7 @@ def stored(
     """
     if run is None:
         return 0, {}
-    before = ledger.run(run, methods)
+    before = ledger.run(run)
     if before.state in ("finished", "running"):
         raise BadCheckpoint(f"run {before.id} is {before.state}: there is nothing to go on with")
     for what, then, now in (

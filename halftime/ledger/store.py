@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from halftime.errors import BadData, UnknownName, shorten, unknown, writing
-from halftime.places import Method
 from halftime.run import Run, attempt_files
 
 
@@ -59,12 +57,12 @@ class Ledger:
             raise UnknownName(f"{error} (looked in {self.root})")
         return everything[fitting[0]]
 
-    def run(self, name: str, methods: Sequence[Method] = ()) -> Run:
-        """A run by its id or the unique start of it; `methods` as in `Run.load`."""
+    def run(self, name: str) -> Run:
+        """A run by its id or the unique start of it."""
         path = self.find(name)
         if path.parent.name == "proofs":
             raise UnknownName(f"{path.name} is a proof, not a run: see `halftime report {path.name}`")
-        return Run.load(path, methods)
+        return Run.load(path)
 
     def check_writable(self) -> None:
         """Refuse a full or read-only disk before any work is done."""

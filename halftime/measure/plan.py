@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from halftime.recipe import Recipe
 
 OPEN = 10**12  # steps of a plan whose pace is not known yet
-LAND = 0.99  # of a minutes budget: what is left pays for the last step's jitter
+LAND = 0.985  # of a budget in minutes: the middle of the 97 to 100 % in which it should end
 
 
 @dataclasses.dataclass

@@ -55,7 +55,7 @@ def test_a_budget_smaller_than_a_step_ends_after_one_step() -> None:
 
 
 def test_minutes_end_on_time_decayed_and_replay_exactly() -> None:
-    """6 s of training whose loader is throttled in mid-run: 97 to 100 % of the time, rate at most 1 % of its peak."""
+    """12 s of training whose loader is throttled in mid-run: 97 to 100 % of the time, rate at most 1 % of its peak."""
 
     class Throttled:
         columns = make_task().train.columns
@@ -71,11 +71,11 @@ def test_minutes_end_on_time_decayed_and_replay_exactly() -> None:
                 time.sleep(0.004)
             return tuple(c[indices] for c in self.columns)
 
-    slow_from = time.perf_counter() + 3.0
+    slow_from = time.perf_counter() + 6.0
     task = make_task(train=Throttled())
-    recipe = ht.Recipe([AdamW(lr=0.01), OneCycle()], minutes=0.1, batch_size=32)
+    recipe = ht.Recipe([AdamW(lr=0.01), OneCycle()], minutes=0.2, batch_size=32)
     run = ht.train(task, recipe, device="cpu", quiet=True)
-    assert 0.97 * 6.0 <= run.seconds <= 6.0 * 1.01  # the clock stops after the final weights are written
+    assert 0.97 * 12.0 <= run.seconds <= 12.0
     rates = [rate or 0.0 for _, rate in run.series("lr")]
     assert rates[-1] <= 0.01 * max(rates)
     assert len(run.plan) > 1
