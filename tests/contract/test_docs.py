@@ -57,7 +57,7 @@ def test_a_page_has_its_sections_and_no_number_that_nobody_measured(kind: type[h
     assert text.count("Evidence: not measured yet.\n") == 1
     prose = re.sub(r"```.*?```|^\|.*$|`[^`]*`", "", text, flags=re.S | re.M).split("## Paper")[0]
     assert not re.search(r"\d+(\.\d+)? ?(%|percent|times|x\b|seconds)", prose)
-    assert all(len(line) <= 120 for line in text.splitlines())
+    assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
 
 
 @every_page
@@ -77,7 +77,7 @@ def test_the_snippets_run(kind: type[ht.Method], tmp_path: Path, monkeypatch: py
     assert len(blocks) == 2
     plain, with_recipe = ({"__name__": "snippet"}, {"__name__": "snippet"})
     for block, names in zip(blocks, (plain, with_recipe), strict=True):
-        exec(compile(block, f"{kind.__name__}.md", "exec"), names)  # noqa: S102
+        exec(compile(block, f"{kind.__name__}.md", "exec"), names)
     torch.set_rng_state(random)
     assert "halftime.methods." in blocks[0]
     assert not any(value is kind for value in plain.values())  # the plain part alone
