@@ -101,6 +101,8 @@ class Writer:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 with contextlib.suppress(StorageError):  # a full disk cannot hold the news that it is full
                     self.end("failed", reason=reason[:500])
+            elif not self._ended:
+                self.flush()
         finally:
             os.close(self._file)
 

@@ -214,7 +214,7 @@ def test_a_broken_workload_is_one_line_and_exit_code_2(
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("train", "mine.py", "--with", "SGD(lr=1e30)", "--epochs", "50", "--json") == 1
+    assert call("train", "mine.py", "--with", "SGD(lr=1e38)", "--epochs", "50", "--json") == 1
     run = json.loads(capsys.readouterr().out)
     assert run["state"] == "failed"
     assert "the loss is not a number since step" in run["reason"]
