@@ -1,6 +1,7 @@
 """Compute in 16 bits what can bear it.
 
-What: matrix products and convolutions in bfloat16 or float16, sums and norms in 32 bits; float16 with loss scaling.
+What: matrix products and convolutions in bfloat16 or float16, and what torch deems delicate on the device in 32 bits;
+float16 with loss scaling. Weights, optimizer and evaluation stay in 32 bits.
 Paper: Micikevicius et al. 2018, "Mixed Precision Training".
 Costs: casts; float16 also waits for the device once a step, to learn whether a gradient overflowed.
 Fails when: the device has no 16-bit units (it is then slower), or float16 gradients underflow in spite of scaling.

@@ -1,0 +1,100 @@
+"""ProgressiveResize: sizes only grow, come in multiples, and full size is the very same image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from halftime.errors import BadValue
+from halftime.methods import ProgressiveResize
+from halftime.methods.progressive_resize import resized, size_at
+
+shares = st.floats(0, 1)
+sizes = st.integers(1, 300)
+smallests = st.floats(0.05, 1)
+multiples = st.integers(1, 32)
+
+
+@given(shares, shares, sizes, smallests, shares, multiples)
+def test_sizes_only_grow(one: float, other: float, full: int, smallest: float, until: float, multiple: int) -> None:
+    low, high = sorted((one, other))
+    assert size_at(low, full, smallest, until, multiple) <= size_at(high, full, smallest, until, multiple)
+
+
+@given(shares, sizes, smallests, shares, multiples)
+def test_sizes_are_multiples_or_the_full_one(p: float, full: int, smallest: float, until: float, multiple: int) -> None:
+    side = size_at(p, full, smallest, until, multiple)
+    assert 1 <= side <= full
+    assert side % multiple == 0 or side == full
+    assert abs(side - full) < 1 or side >= smallest * full - multiple
+
+
+@given(sizes, smallests, shares, multiples)
+def test_images_have_full_size_from_the_end_of_the_growth_on(full: int, smallest: float, until: float, m: int) -> None:
+    assert size_at(until, full, smallest, until, m) == full
+    assert size_at(1.0, full, smallest, until, m) == full
+
+
+def test_full_size_is_the_very_same_tensor() -> None:
+    images = torch.randn(2, 3, 8, 8)
+    assert resized(images, 8, 8) is images
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (4, 8), (5, 3), (1, 1), (16, 16)])
+def test_a_constant_image_stays_constant(height: int, width: int) -> None:
+    images = torch.arange(6.0).reshape(2, 3, 1, 1).expand(2, 3, 8, 8)
+    small = resized(images, height, width)
+    assert small.shape == (2, 3, height, width)
+    assert torch.allclose(small, images[:, :, :1, :1].expand_as(small), atol=1e-5)
+
+
+def test_brightness_is_kept() -> None:
+    images = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(resized(images, 16, 16).mean((2, 3)), images.mean((2, 3)), atol=0.01)
+
+
+def test_only_images_are_resized() -> None:
+    method = ProgressiveResize(smallest=0.5, until=1.0)
+    inputs = {
+        "image": torch.randn(2, 3, 8, 16),
+        "age": torch.randn(2),
+        "mask": torch.ones(2, 1, 8, 8, dtype=torch.long),
+    }
+    targets = torch.randn(2, 3, 8, 8)
+    changed, same = method.batch(inputs, targets, 0.0)
+    assert changed["image"].shape == (2, 3, 4, 8)
+    assert changed["age"] is inputs["age"]
+    assert changed["mask"] is inputs["mask"]
+    assert same is targets
+
+
+def test_it_grows_in_few_steps() -> None:
+    seen = {
+        ProgressiveResize(multiple=8).batch(torch.zeros(1, 1, 64, 64), None, i / 100)[0].shape[-1] for i in range(101)
+    }
+    assert seen == {32, 40, 48, 56, 64}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("smallest", 0),
+        ("smallest", 1.1),
+        ("smallest", float("nan")),
+        ("until", -0.1),
+        ("until", 2),
+        ("until", "late"),
+        ("multiple", 0),
+        ("multiple", 2.0),
+        ("multiple", True),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line(field: str, value: Any) -> None:
+    with pytest.raises(BadValue, match=rf"^ProgressiveResize\.{field}") as error:
+        ProgressiveResize(**{field: value})
+    assert "\n" not in str(error.value)
+    assert "must be" in str(error.value)
