@@ -115,11 +115,12 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     if len(updates) > 1:
         raise BadRecipe(f"only one method may do the update, not {len(updates)}: {recipe}")
     update = updates[0] if updates else plain_update
-    groups = [(group, group.setdefault("initial_lr", group["lr"])) for group in optimizer.param_groups]
     plan = Plan.of(state["plan"]) if state else plan or Plan.for_budget(recipe, feed.steps_per_epoch)
     pacer = Pacer(plan, recipe.minutes * 60.0) if recipe.minutes and (state or plan.open) else None
     if state:
         going_on.restore(state, network, optimizer, acting)
+    # only now: an optimizer that takes back its state makes new groups
+    groups = [(group, group.setdefault("initial_lr", group["lr"])) for group in optimizer.param_groups]
 
     folder = ledger.find(resume) if resume else ledger.new("run")
     log = Writer(ledger.attempt(folder))
