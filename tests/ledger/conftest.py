@@ -2,9 +2,9 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """Networks this small only lose time to a second thread, above all on a busy machine."""
+    """Small networks lose time to a second thread, and sums over another number of threads round otherwise."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
