@@ -209,11 +209,12 @@ def train(  # noqa: C901 - the one function that is allowed to be long
                     "evaluation", step=step, progress=plan.progress(step), seconds=clock.seconds, score=score, loss=loss
                 )
                 live.judged(step, plan.total, clock.seconds, score)
-            if saving and saved != step:
+            stopping = stop.signal  # looked at once: a signal that comes any later waits for the next step
+            if (saving or stopping) and saved != step:
                 saved, next_save = save(), clock.seconds + checkpoint_every
-            if stop.signal is not None:
-                log.end("preempted", reason=f"stopped by {stop.signal.name}", **standing(), segments=plan.segments)
-                raise Stopped(folder.name, step, stop.signal)
+            if stopping:
+                log.end("preempted", reason=f"stopped by {stopping.name}", **standing(), segments=plan.segments)
+                raise Stopped(folder.name, step, stopping)
 
         with _all(contexts):  # such as the averaged weights: what was judged is what is kept
             weights = {name: t.detach().cpu().clone().contiguous() for name, t in network.state_dict().items()}
