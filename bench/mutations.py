@@ -108,9 +108,7 @@ def _bytes(folder: Path) -> dict[str, bytes | None]:
 
 
 def noticed(folder: Path, change: Change, dice: random.Random) -> str:
-    """Damage a copy of two good checkpoints; what is wrong with how it is read."""
-    for step in (OLDER, NEWER):
-        checkpoint.write(folder, step, damage.state(step))
+    """Damage the newer of two good checkpoints; what is wrong with how they are read."""
     before = _bytes(folder)
     while _bytes(folder) == before:
         change(folder, dice)
@@ -126,7 +124,6 @@ def noticed(folder: Path, change: Change, dice: random.Random) -> str:
 def both(folder: Path, dice: random.Random) -> str:
     """Damage both checkpoints; what is wrong with the error."""
     for step in (OLDER, NEWER):
-        checkpoint.write(folder, step, damage.state(step))
         path = folder / f"step-{step:012d}{dice.choice(('.json', '.safetensors'))}"
         path.write_bytes(bit_flip(bytearray(path.read_bytes()), dice))
     try:
@@ -142,8 +139,10 @@ def trials(root: Path, n: int, dice: random.Random) -> tuple[list[tables.Figure]
     """`n` mutations, in turn over the kinds."""
     kinds = [*CHANGES, "both damaged"]
     seen: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
+    for step in (OLDER, NEWER):
+        checkpoint.write(root / "good", step, damage.state(step))
     for turn in range(n):
-        kind, folder = kinds[turn % len(kinds)], root / f"mutation{turn}"
+        kind, folder = kinds[turn % len(kinds)], shutil.copytree(root / "good", root / f"mutation{turn}")
         problem = noticed(folder, CHANGES[kind], dice) if kind in CHANGES else both(folder, dice)
         seen[kind][problem] += 1
         shutil.rmtree(folder)
