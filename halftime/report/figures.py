@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from halftime.measure.proof import Proof
 from halftime.report import charts
-from halftime.report.argument import contrast, interval_words, open_ended, told_apart
+from halftime.report.argument import contrast, interval_words, told_apart, why_no_ratio
 from halftime.report.charts import Curve, Span, Spot
 from halftime.report.words import count, duration, short, signed, times
 from halftime.run import Run
@@ -88,7 +88,7 @@ def proof_spans(proof: Proof) -> Markup:
 
 
 def _time(run: Run) -> str:
-    return duration(run.hit[1]) if run.hit else f"missed within {duration(run.seconds)}"
+    return duration(run.hit[1]) if run.hit else f"not met within {duration(run.seconds)}"
 
 
 def seed_ratios(proof: Proof) -> list[tuple[int, float, str]]:
@@ -107,11 +107,11 @@ def seed_ratios(proof: Proof) -> list[tuple[int, float, str]]:
 def ratio_strip(proof: Proof) -> Markup:
     """The ratio of each seed, and the interval, against 1."""
     ratios = [r for r in seed_ratios(proof) if r[1] > 0]
-    if proof.ratio is None or not ratios:
+    if proof.ratio is None or not ratios or not proof.fast.hits:
         return Markup("")
     spots = [Spot(f"seed {seed}: " + f"{bound} {times(ratio)}".strip(), ratio, bound) for seed, ratio, bound in ratios]
     ratio = proof.ratio
-    interval = (ratio.low, ratio.estimate, ratio.high) if ratio.n > 1 and not open_ended(proof) else None
+    interval = (ratio.low, ratio.estimate, ratio.high) if ratio.n > 1 and not why_no_ratio(proof) else None
     about = f"{count(len(spots), 'seed')}. " + (
         f"95 % interval {interval_words(proof)}." if interval else "No interval."
     )
@@ -208,6 +208,6 @@ def run_keys(runs: Sequence[Run]) -> list[tuple[str, str]]:
 def run_spans(name: str, named: Sequence[tuple[Run, str, str]]) -> Markup:
     """Time to target of runs, a row for each recipe."""
     hashes = list(dict.fromkeys(run.recipe.hash for run, _, _ in named))[:40]
-    rows = [(h[:6], [span(*one) for one in named if one[0].recipe.hash == h]) for h in hashes]
+    rows = [(h[:6], [span(*one) for one in named if one[0].recipe.hash == h and one[0].seconds > 0]) for h in hashes]
     about = "; ".join(f"{h[:6]}: {', '.join(_time(r) for r, _, _ in named if r.recipe.hash == h)}" for h in hashes)
     return charts.spans(name, "Time to target by recipe", about, rows, ())

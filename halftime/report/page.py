@@ -172,7 +172,8 @@ def _time(run: Run | None) -> str:
         return f"{words.exact(run.hit[0])} to {words.exact(run.hit[1])}"
     if run.workload["target"] is None:
         return words.NONE
-    return f"missed, more than {words.exact(run.seconds)}"
+    missed = "not yet" if run.state == "running" else "missed"
+    return f"{missed}, more than {words.exact(run.seconds)}"
 
 
 def _rows(named: Sequence[tuple[Run, str, str]]) -> list[dict[str, Any]]:

@@ -87,6 +87,13 @@ def signed(value: float | None, digits: int = 2) -> str:
     return short(value, digits) if value is None or not value > 0 else f"+{short(value, digits)}"
 
 
+def change(value: float) -> str:
+    """A difference in words, such as 'better by 0.014'; positive is better."""
+    if value == 0:
+        return "the same"
+    return f"{'better' if value > 0 else 'worse'} by {short(abs(value), 2)}"
+
+
 def times(ratio: float) -> str:
     """A ratio such as '2.31×'."""
     if math.isinf(ratio):
