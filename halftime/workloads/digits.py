@@ -17,10 +17,10 @@ MEAN, STD = (0.3077,), (0.3771,)  # of the first 906 images; 0 is paper, 1 is th
 
 
 def digits() -> Workload:
-    """Digits to 97.5 % with a convolutional network of 14,000 weights: seconds on two CPU cores, for trying things out.
+    """Digits to 97.5 % with a convolutional network of 14,000 weights: seconds on two CPU cores, to try things out.
 
-    The first seven forms are for training, the other seven for validation, so the hands that are judged are not the ones
-    learned from; a split at random would mix them and be too easy.
+    The first seven forms are for training, the other seven for validation, so that the hands that are judged are not
+    those that were learned from; a split at random would mix them and be too easy.
 
     Why 0.975: on this split logistic regression reaches 0.937, the nearest neighbour 0.962 and a support vector machine
     (RBF, the best of ten settings) 0.971 (scikit-learn 1.9, pixels from 0 to 1); the target takes a convolution and
@@ -30,7 +30,7 @@ def digits() -> Workload:
 
 
 def digits_resnet18() -> Workload:
-    """The same images and target with ResNet-18 (11.2 million weights): for a GPU, and for what a small one may lose."""
+    """The same images and target with ResNet-18, 11.2 million weights; for a GPU."""
     return _workload("digits_resnet18", lambda: ResNet18(1, 10), target=0.975)
 
 
