@@ -1,4 +1,4 @@
-"""How long each CPU workload takes to its target by its own recipe: `python bench/workloads.py --seeds 3`.
+"""How long each CPU workload takes to its target by its own recipe: `python -m bench.workloads --seeds 3`.
 
 Measure alone on the machine: a neighbour's work changes the times, not the scores.
 """
@@ -30,19 +30,19 @@ def recipe_of(name: str) -> tuple[Path, ht.Recipe]:
     return path, runpy.run_path(str(path))["recipe"]
 
 
-def spread(values: list[float]) -> dict[str, Any]:
-    """Size, median and both ends of a sample, and each value."""
-    found = {"n": len(values), "values": [round(v, 4) for v in values]}
+def sample(values: list[float]) -> dict[str, Any]:
+    """Size, median, both ends and every value of a sample."""
+    found: dict[str, Any] = {"n": len(values), "values": [round(v, 4) for v in values]}
     if values:
-        found |= {"median": round(statistics.median(values), 4), "least": min(values), "most": max(values)}
-    return found
+        found |= {"median": round(statistics.median(values), 4), "spread": [min(values), max(values)]}
+    return found | {"spread_is": "least and most"}
 
 
 def measure(name: str, seeds: int) -> dict[str, Any]:
     """Train a workload by its recipe once a seed."""
     workload, (path, recipe) = get(name), recipe_of(name)
     with tempfile.TemporaryDirectory() as folder:
-        runs = [ht.train(workload, recipe, seed, device="cpu", ledger=folder, quiet=False) for seed in range(seeds)]
+        runs = [ht.train(workload, recipe, seed, device="cpu", ledger=folder, quiet=None) for seed in range(seeds)]
     hits = [run.hit for run in runs if run.hit]
     return {
         "workload": name,
@@ -52,10 +52,10 @@ def measure(name: str, seeds: int) -> dict[str, Any]:
         "recipe": {"file": path.name, "hash": recipe.hash, **recipe.to_dict()},
         "seeds": seeds,
         "missed": seeds - len(hits),
-        "after_s": spread([after for after, _ in hits]),
-        "not_after_s": spread([by for _, by in hits]),
-        "training_s": spread([run.seconds for run in runs]),
-        "score": spread([run.score for run in runs if run.score is not None]),
+        "after_s": sample([after for after, _ in hits]),
+        "not_after_s": sample([by for _, by in hits]),
+        "training_s": sample([run.seconds for run in runs]),
+        "score": sample([run.score for run in runs if run.score is not None]),
     }
 
 
@@ -65,7 +65,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     def cell(found: dict[str, Any], digits: int) -> str:
         if not found["n"]:
             return "-"
-        median, least, most = (f"{found[k]:.{digits}f}" for k in ("median", "least", "most"))
+        median, least, most = (f"{v:.{digits}f}" for v in (found["median"], *found["spread"]))
         return f"{median} ({least} to {most})"
 
     lines = [f"{'workload':15}{'target':>8}{'missed':>8}  {'target met by, s':27}{'training, s':27}{'last score':27}"]
