@@ -125,12 +125,17 @@ def score_gaps(proof: Proof) -> list[tuple[int, float]]:
     sign = 1.0 if proof.workload["better"] == "higher" else -1.0
     quick = {run.seed: run.score for run in proof.fast.runs}
     pairs = [(run.seed, run.score, quick.get(run.seed)) for run in proof.base.runs]
-    return [(seed, sign * (f - b)) for seed, b, f in pairs if b is not None and f is not None]
+    return [(seed, sign * _gap(b, f)) for seed, b, f in pairs if b is not None and f is not None]
+
+
+def _gap(base: float, fast: float) -> float:
+    """The difference, or 0 where it is no more than rounding."""
+    return 0.0 if math.isclose(base, fast, rel_tol=1e-6) else fast - base
 
 
 def gap_strip(proof: Proof) -> Markup:
     """The difference in final score of each seed, and its interval, against the margin."""
-    spots = [Spot(f"seed {seed}: {signed(gap)}", gap) for seed, gap in score_gaps(proof)]
+    spots = [Spot(f"seed {seed}: {signed(gap, 3)}", gap) for seed, gap in score_gaps(proof)]
     if not spots:
         return Markup("")
     quality = proof.quality

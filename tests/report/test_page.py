@@ -260,7 +260,8 @@ def test_hosts_users_and_paths_are_left_out(ledger: Ledger, monkeypatch: pytest.
         (r"D:\data\set.npz gone", "…/set.npz gone"), (r"\\server\share\x.txt", "…/x.txt"), ("=/x/y", "=…"),
         ("steps/s and 1/2, and/or", "steps/s and 1/2, and/or"), ("p1/base", "p1/base"), ("a / b", "a / b"),
         ("examples/task.py:make", "examples/task.py:make"), ("12:30", "12:30"), ("file:///srv/a.txt", "…/a.txt"),
-        ("at tcp://node.corp:29500 now", "at …:29500 now"), (r"\\server.corp", "…"), ("s3://bucket/key", "…"), ("GPU-hours", "GPU-hours"),
+        ("at tcp://node.corp:29500 now", "at …:29500 now"), (r"\\server.corp", "…"), ("s3://bucket/key", "…"),
+        ("GPU-hours", "GPU-hours"),
     ],
 )  # fmt: skip
 def test_paths_lose_their_folders_and_other_words_stay(text: str, shown: str) -> None:
