@@ -50,15 +50,24 @@ def score_chart(
 ) -> Markup:
     """Validation scores against training seconds."""
     values = [y for c in lines for _, y in c.points]
-    room = [] if target is None else charts.focus(values, target, better)
+    room = [] if target is None else focus(values, target, better)
     axis = f"validation score ({better} is better)"
     return charts.curves(name, "Validation score against training time", about, lines, keys, axis, target, better, room)
+
+
+def focus(values: Sequence[float], target: float, better: str) -> list[float]:
+    """The values that a chart should make room for: not the worst fifth, where it would press the rest together."""
+    ordered = sorted(v for v in values if math.isfinite(v))
+    fifth = len(ordered) // 5
+    kept = [*(ordered[fifth:] if better == "higher" else ordered[: len(ordered) - fifth]), target]
+    whole = [*ordered, target]
+    return kept if max(whole) - min(whole) > 2 * (max(kept) - min(kept)) > 0 else whole
 
 
 def cropped(runs: Sequence[Run], target: float | None, better: str) -> bool:
     """Whether the chart of scores leaves out the worst of them."""
     values = [e.score for run in runs for e in run.evaluations]
-    return target is not None and len(charts.focus(values, target, better)) < len(values) + 1
+    return target is not None and len(focus(values, target, better)) < len(values) + 1
 
 
 def span(run: Run, style: str, name: str) -> Span:
