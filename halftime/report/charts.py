@@ -48,15 +48,6 @@ class Spot:
     bound: str = ""
 
 
-def focus(values: Sequence[float], target: float, better: str) -> list[float]:
-    """The values that a chart should make room for: not the worst fifth, where it would press the rest together."""
-    ordered = sorted(v for v in values if math.isfinite(v))
-    fifth = len(ordered) // 5
-    kept = [*(ordered[fifth:] if better == "higher" else ordered[: len(ordered) - fifth]), target]
-    whole = [*ordered, target]
-    return kept if max(whole) - min(whole) > 2 * (max(kept) - min(kept)) > 0 else whole
-
-
 def curves(
     name: str,
     title: str,
@@ -97,21 +88,29 @@ def curves(
                 [(x(a / length), y.beyond(b)) for a, b in c.points if math.isfinite(b)], f"curve {c.style}", c.name
             )
         chart.unclip()
-        if target is None:
-            return
-        level = y(target)
-        chart.line([(frame.left, level), (frame.right, level)], "target")
-        below = better == "lower"  # the lines come from the other side, so these words stand free
-        chart.text(frame.left + 4, level + (16 if below else -6), f"target {short(target)}", "halo")
-        for c in lines:
-            if c.hit:
-                low, high = (x(s / length) for s in c.hit)
-                chart.line([(low, level - 4), (low, level + 4)], f"cap {c.style}")
-                chart.line([(low, level), (high, level)], f"bracket {c.style}")
-                met = f"{c.name}: after {short(c.hit[0])} and not after {short(c.hit[1])} s"
-                chart.mark(SHAPES[c.style], high, level, c.style, met, 4.0)
+        if target is not None:
+            _target(chart, frame, y, target, better == "lower")
+            _hits(chart, x, y(target), lines, length)
 
     return _twice(name, title, about, keys, 300.0, 52.0, draw)
+
+
+def _target(chart: Chart, frame: Frame, y: Scale, target: float, below: bool) -> None:
+    """The level to reach; its words stand on the side where no line starts."""
+    level = y(target)
+    chart.line([(frame.left, level), (frame.right, level)], "target")
+    chart.text(frame.left + 4, level + (16 if below else -6), f"target {short(target)}", "halo")
+
+
+def _hits(chart: Chart, x: Scale, level: float, lines: Sequence[Curve], length: float) -> None:
+    """The bracket in which each line met the target."""
+    for c in lines:
+        if c.hit:
+            low, high = (x(s / length) for s in c.hit)
+            chart.line([(low, level - 4), (low, level + 4)], f"cap {c.style}")
+            chart.line([(low, level), (high, level)], f"bracket {c.style}")
+            met = f"{c.name}: after {short(c.hit[0])} and not after {short(c.hit[1])} s"
+            chart.mark(SHAPES[c.style], high, level, c.style, met, 4.0)
 
 
 def spans(

@@ -50,15 +50,24 @@ def score_chart(
 ) -> Markup:
     """Validation scores against training seconds."""
     values = [y for c in lines for _, y in c.points]
-    room = [] if target is None else charts.focus(values, target, better)
+    room = [] if target is None else focus(values, target, better)
     axis = f"validation score ({better} is better)"
     return charts.curves(name, "Validation score against training time", about, lines, keys, axis, target, better, room)
+
+
+def focus(values: Sequence[float], target: float, better: str) -> list[float]:
+    """The values that a chart should make room for: not the worst fifth, where it would press the rest together."""
+    ordered = sorted(v for v in values if math.isfinite(v))
+    fifth = len(ordered) // 5
+    kept = [*(ordered[fifth:] if better == "higher" else ordered[: len(ordered) - fifth]), target]
+    whole = [*ordered, target]
+    return kept if max(whole) - min(whole) > 2 * (max(kept) - min(kept)) > 0 else whole
 
 
 def cropped(runs: Sequence[Run], target: float | None, better: str) -> bool:
     """Whether the chart of scores leaves out the worst of them."""
     values = [e.score for run in runs for e in run.evaluations]
-    return target is not None and len(charts.focus(values, target, better)) < len(values) + 1
+    return target is not None and len(focus(values, target, better)) < len(values) + 1
 
 
 def span(run: Run, style: str, name: str) -> Span:
@@ -125,12 +134,17 @@ def score_gaps(proof: Proof) -> list[tuple[int, float]]:
     sign = 1.0 if proof.workload["better"] == "higher" else -1.0
     quick = {run.seed: run.score for run in proof.fast.runs}
     pairs = [(run.seed, run.score, quick.get(run.seed)) for run in proof.base.runs]
-    return [(seed, sign * (f - b)) for seed, b, f in pairs if b is not None and f is not None]
+    return [(seed, sign * _gap(b, f)) for seed, b, f in pairs if b is not None and f is not None]
+
+
+def _gap(base: float, fast: float) -> float:
+    """The difference, or 0 where it is no more than rounding."""
+    return 0.0 if math.isclose(base, fast, rel_tol=1e-6) else fast - base
 
 
 def gap_strip(proof: Proof) -> Markup:
     """The difference in final score of each seed, and its interval, against the margin."""
-    spots = [Spot(f"seed {seed}: {signed(gap)}", gap) for seed, gap in score_gaps(proof)]
+    spots = [Spot(f"seed {seed}: {signed(gap, 3)}", gap) for seed, gap in score_gaps(proof)]
     if not spots:
         return Markup("")
     quality = proof.quality

@@ -158,7 +158,7 @@ def _seeds(proof: Proof) -> list[dict[str, Any]]:
             "runs": [arm.get(seed) for arm in arms],
             "times": [_time(arm.get(seed)) for arm in arms],
             "ratio": ratios.get(seed, words.NONE),
-            "gap": words.signed(gaps.get(seed)),
+            "gap": words.signed(gaps.get(seed), 3),
         }
         for seed in proof.seeds
     ]

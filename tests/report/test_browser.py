@@ -17,22 +17,11 @@ from halftime.report.page import proof_page, runs_page
 from tests.report.records import BASE, tuned, write_proof
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-    "--window-size=1400,1000",
-    "--virtual-time-budget=5000",
-    "--dump-dom",
-]
+QUIET = """
+    --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --disable-sync
+    --disable-background-networking --disable-component-update --hide-scrollbars --enable-logging=stderr
+    --window-size=1400,1000 --virtual-time-budget=5000 --dump-dom
+""".split()  # noqa: SIM905 - one under the other would be long
 MEASURE = """
 <script>
 addEventListener("load", () => {
@@ -46,7 +35,7 @@ addEventListener("load", () => {
       letters: Math.min(99, ...charts.map(s => 13 * s.getBoundingClientRect().width / s.viewBox.baseVal.width)),
     };
   });
-  document.body.textContent = "FOUND" + JSON.stringify(found) + "END";
+  document.documentElement.textContent = "FOUND" + JSON.stringify(found) + "END";
 });
 </script>
 """

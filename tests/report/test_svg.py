@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from halftime.report.charts import Curve, Span, Spot, curves, focus, scores, spans, strip
+from halftime.report.charts import Curve, Span, Spot, curves, scores, spans, strip
+from halftime.report.figures import focus
 from halftime.report.svg import Chart, Frame, Scale, fit, labels, ticks, width_of
 
 ANY = st.floats(allow_nan=True, allow_infinity=True)
