@@ -100,16 +100,19 @@ class Proof:
             return f"not shown: no pair of runs is complete yet, {len(self.seeds)} are planned"
         ratio, n = self.ratio, self.ratio.n
         missed = [len(arm.runs) - len(arm.hits) for arm in (self.base, self.fast)]
-        said = f"{ratio.bound} {ratio.estimate:.2f}×".strip()
-        text = f"{self.verdict}: reaches {self.workload['target']:g} {said} sooner"
-        if all(missed):
-            text = f"{self.verdict}: both recipes miss {self.workload['target']:g} on some seeds"
-        high = "no upper end" if ratio.high == math.inf else f"{ratio.high:.2f}×"
-        text += f" (95 % interval {ratio.low:.2f}× to {high}, " if n > 1 else " ("
-        text += f"{n} paired seed{'s' * (n > 1)}"
+        counted = f"{n} paired seed{'s' * (n > 1)}"
+        target = f"{self.workload['target']:g}"
+        if all(missed) or not self.fast.hits or any(run.state == "failed" for run in self.fast.runs):
+            text = f"{self.verdict}: there is no ratio of times to {target} ({counted}"
+        else:
+            way = "sooner" if ratio.estimate >= 1.0 else "later"
+            high = "no upper end" if ratio.high == math.inf else f"{ratio.high:.2f}×"
+            text = f"{self.verdict}: reaches {target} {way}, {ratio.bound} {ratio.estimate:.2f}×".replace(",  ", ", ")
+            text += f" (95 % interval {ratio.low:.2f}× to {high}, {counted}" if n > 1 else f" ({counted}"
         text += f", missed by {missed[0]} base and {missed[1]} fast runs)" if any(missed) else ")"
-        same = "is not" if self.same_quality else "may be"
-        text += f"; its final score {same} worse by more than {self.margin:.2g}"
+        if n > 1:
+            same = "is not" if self.same_quality else "may be"
+            text += f"; its final score {same} worse by more than {self.margin:.2g}"
         if self.verdict == "not shown" and self.more:
             cost = self.more * self.pair_seconds / 60
             text += f"; {self.more} more seeds would likely settle it, {cost:.1f} device-minutes"
@@ -239,4 +242,5 @@ def _more(ratio: Interval, quality: Interval | None, margin: float) -> int | Non
     ]
     if None in wanted:
         return None
-    return max(PROVISIONAL, *(n for n in wanted if n is not None)) - ratio.n or None
+    more = max(PROVISIONAL, *(n for n in wanted if n is not None)) - ratio.n
+    return more if more > 0 else None
