@@ -10,6 +10,7 @@ from torch import nn
 
 from halftime.errors import BadValue
 from halftime.methods import MixedPrecision
+from halftime.methods.clip_gradients import clip_before_step
 from halftime.methods.mixed_precision import DTYPES, scaled_update
 from halftime.places import Backward, ComputeLoss, overrides, plain_backward, plain_update
 
@@ -51,6 +52,16 @@ def test_scaling_by_a_power_of_two_changes_nothing() -> None:
     for _ in range(5):
         assert scaled_update(loss_of(scaled[0]), scaled[1], scaled[2])
         assert plain_update(loss_of(plain[0]), plain[1])
+    assert all(torch.equal(p, q) for p, q in zip(scaled[0].parameters(), plain[0].parameters(), strict=True))
+
+
+def test_clipping_sees_true_gradients() -> None:
+    scaled, plain = parts(), parts()
+    for made in (scaled, plain):
+        clip_before_step(made[1], norm=0.01)
+    for _ in range(5):
+        scaled_update(loss_of(scaled[0]), scaled[1], scaled[2])
+        plain_update(loss_of(plain[0]), plain[1])
     assert all(torch.equal(p, q) for p, q in zip(scaled[0].parameters(), plain[0].parameters(), strict=True))
 
 
