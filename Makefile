@@ -8,7 +8,7 @@ ifneq ($(wildcard ../shared/data/README.md),)
 export HALFTIME_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test lint types figures clean
+.PHONY: demo test test-lowest lint types clean
 
 demo: $(READY)
 	$(BIN)/halftime demo
@@ -28,5 +28,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $(READY)
 
+# The whole suite on the lowest supported versions, in an environment of its own (this torch brings CUDA: some gigabytes).
+test-lowest:
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable ".[dev]"
+	.venv-lowest/bin/python -m pytest
+
 clean:
-	rm -rf $(VENV) .halftime build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest .halftime build dist .mypy_cache .pytest_cache .ruff_cache

@@ -184,7 +184,8 @@ def train(  # noqa: C901 - the one function that is allowed to be long
             if pacer and pacer.tick(step, clock.seconds):
                 log.record("event", text=f"planned anew at step {step}: {plan.total} steps in all")
             judging = plan.due(step, workload.evaluations)
-            saving = stop.signal is not None or clock.seconds >= next_save
+            stopping = stop.signal  # looked at once: a signal that comes later waits for the next step
+            saving = stopping is not None or clock.seconds >= next_save
             looking = judging or saving or log.due()
             if looking and (bad := log.flush(wait=judging or saving)):
                 reason = explain(bad[1], folder, split(next(feed.batches(bad[1] - 1))), bool(forwards))
@@ -197,9 +198,9 @@ def train(  # noqa: C901 - the one function that is allowed to be long
                 judge()
             if saving and saved != step:
                 saved, next_save = save(), clock.seconds + checkpoint_every
-            if stop.signal is not None:
-                log.end("preempted", reason=f"stopped by {stop.signal.name}", **standing(), segments=plan.segments)
-                raise Stopped(folder.name, step, stop.signal)
+            if stopping is not None:
+                log.end("preempted", reason=f"stopped by {stopping.name}", **standing(), segments=plan.segments)
+                raise Stopped(folder.name, step, stopping)
         else:
             with _all(contexts):  # such as the averaged weights: what was judged is what is kept
                 weights = {name: t.detach().cpu().clone().contiguous() for name, t in network.state_dict().items()}

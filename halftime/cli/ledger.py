@@ -19,7 +19,7 @@ def run(given: argparse.Namespace) -> int:
     """Do it; exit code 1 if a record was changed."""
     from halftime.ledger.index import refresh
     from halftime.ledger.store import Ledger
-    from halftime.ledger.verify import verify
+    from halftime.measure.verify import verify
 
     ledger = Ledger()
     if given.what == "rebuild":

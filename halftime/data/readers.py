@@ -156,7 +156,7 @@ def kept(name: str, sources: Sequence[Path], make: Callable[[], Records]) -> Rec
     key = hashlib.sha256(repr(marks).encode()).hexdigest()[:16]
     path = cache() / "decoded" / f"{name}-{key}.npy"
     with contextlib.suppress(OSError, ValueError, EOFError):
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     made = make()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

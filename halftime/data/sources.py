@@ -57,7 +57,7 @@ SOURCES = {
         (
             Remote(
                 "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-                "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9dddda3db29a59bca1dd",
+                "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
             ),
         ),
         parts=("train-*.parquet", "test-*.parquet"),
@@ -101,7 +101,7 @@ def files(name: str) -> list[list[Path]]:
     for folder in folders:
         if found := within(folder, source):
             return found
-    return [[_downloaded(remote, name, folders)] for remote in source.remotes]
+    return [[_downloaded(remote, name, source, folders)] for remote in source.remotes]
 
 
 def within(folder: Path, source: Source) -> list[list[Path]]:
@@ -114,7 +114,7 @@ def within(folder: Path, source: Source) -> list[list[Path]]:
     return []
 
 
-def _downloaded(remote: Remote, name: str, folders: list[Path]) -> Path:
+def _downloaded(remote: Remote, name: str, source: Source, folders: list[Path]) -> Path:
     """Fetch one file into the cache; a bar is drawn if a person is watching."""
     import pooch  # late: most runs find their data
     import requests
@@ -127,10 +127,11 @@ def _downloaded(remote: Remote, name: str, folders: list[Path]) -> Path:
         return Path(_retrieved(remote, cache() / name, loader))
     except (OSError, ValueError) as error:  # those of requests are OSErrors; a wrong checksum is a ValueError
         why = "no connection" if isinstance(error, requests.ConnectionError) else " ".join(str(error).split())[:160]
-        looked = ", ".join(str(folder) for folder in folders)
+        looked = " or ".join(str(folder) for folder in folders)
+        needed = ", ".join(other.name for other in source.remotes)
         raise BadData(
-            f"{name} is not in {looked}, and {remote.url} cannot be downloaded ({why}): connect to the "
-            f"internet, or put {remote.name} into a folder {name}/ and let HALFTIME_DATA name the folder that holds it"
+            f"{name} is not in {looked}, and {remote.url} cannot be downloaded ({why}): connect to the internet, "
+            f"or put {needed} into a folder {name}/ and let HALFTIME_DATA name the folder above it"
         ) from None
     finally:
         logger.setLevel(before)

@@ -6,6 +6,7 @@ the digest of the tensors and of itself, so a checkpoint is there only when all 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -34,7 +35,7 @@ def write(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """
     tensors: dict[str, Tensor] = {}
     content = {"step": step, "state": _encode(state, tensors, "state")}
-    base = folder / f"step-{step:012d}"
+    base = folder / _name(step)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     data = save(tensors)
@@ -42,9 +43,10 @@ def write(folder: Path, step: int, state: dict[str, Any]) -> Path:
     replace(base.with_suffix(".safetensors"), data)
     replace(base.with_suffix(".json"), _sealed(content))
     keep = {p.stem for p in _newest(folder)[:KEEP]}
-    for old in folder.iterdir():
-        if old.stem not in keep:
-            old.unlink()
+    with writing(folder):
+        for old in folder.iterdir():
+            if old.stem not in keep:
+                old.unlink()
     return base
 
 
@@ -57,17 +59,13 @@ def read(folder: Path) -> tuple[int, dict[str, Any], str]:
     damaged: list[str] = []
     for path in _newest(folder):
         try:
-            content = json.loads(path.read_bytes())
-            if not isinstance(content, dict) or path.read_bytes() != _sealed(
-                {k: v for k, v in content.items() if k != "digest"}
-            ):
-                raise ValueError("its digest is wrong")
+            content = _intact(path)
             data = path.with_suffix(".safetensors").read_bytes()
             if hashlib.sha256(data).hexdigest() != content["tensors"]:
                 raise ValueError("the digest of its tensors is wrong")
             notice = f"{damaged[0]}; going on from step {content['step']}" if damaged else ""
             return content["step"], _decode(content["state"], load(data)), notice
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             damaged.append(f"{path} is damaged ({error})")
     if damaged:
         raise BadCheckpoint(f"{damaged[0]}, and no older one is whole: start the run again")
@@ -99,8 +97,24 @@ def replace(path: Path, data: bytes) -> None:
             finally:
                 os.close(folder)
     except HalftimeError:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that turned read-only lets nothing be deleted either
+            beside.unlink(missing_ok=True)
         raise
+
+
+def _intact(path: Path) -> dict[str, Any]:
+    """The JSON of a checkpoint, if its digest is right and it lies under the name of its own step."""
+    data = path.read_bytes()
+    content = json.loads(data)
+    if not isinstance(content, dict) or data != _sealed({k: v for k, v in content.items() if k != "digest"}):
+        raise ValueError("its digest is wrong")
+    if path.stem != _name(content["step"]):
+        raise ValueError(f"it is of step {content['step']}")
+    return content
+
+
+def _name(step: int) -> str:
+    return f"step-{step:012d}"
 
 
 def _newest(folder: Path) -> list[Path]:
@@ -119,6 +133,11 @@ def _encode(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
         tensors[name] = value.detach().cpu().clone().contiguous()  # a copy: safetensors refuses memory that is shared
         return {"tensor": name}
     if isinstance(value, dict):
+        for k in value:
+            if not (k is None or isinstance(k, (bool, int, float, str))):
+                raise HalftimeError(
+                    f"a key of {where} is a {type(k).__name__}, which a checkpoint cannot hold: use numbers and text"
+                )
         return {"dict": [[k, _encode(v, tensors, f"{where}.{k}")] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
         return [_encode(v, tensors, f"{where}[{i}]") for i, v in enumerate(value)]

@@ -57,11 +57,11 @@ def _packages() -> dict[str, str]:
 
 
 def _code(folder: Path) -> dict[str, Any]:
-    """The commit, and a hash of what differs from it; empty outside a git checkout."""
+    """The commit, and a hash of what differs from it in tracked files; empty outside a git checkout."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return {}
-    diff = _git(folder, "diff", "HEAD") + _git(folder, "status", "--porcelain")
+    diff = _git(folder, "diff", "HEAD")
     return {"commit": commit.decode().strip(), "dirty": hashlib.sha256(diff).hexdigest()[:12] if diff else None}
 
 

@@ -23,9 +23,11 @@ class Interrupts:
             self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if kind is None and self.signal is not None:  # it came too late to be obeyed here: whoever called must hear it
+            signal.raise_signal(self.signal)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if self.signal is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ def identity(workload: Workload, recipe: Recipe, seed: int, source: str, group: 
     about = {
         "name": workload.name,
         "source": source,
+        "code": hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16] if source.endswith(".py") else "",
         "target": workload.target,
         "better": workload.better,
         "margin": workload.tolerance,

@@ -9,7 +9,7 @@ from typing import Any
 from halftime.measure.proof import PROVED, PROVISIONAL, Arm, Proof
 from halftime.places import Method
 from halftime.recipe import Recipe
-from halftime.report.words import NONE, clean, count, duration, fit, short, signed, times
+from halftime.report.words import NONE, change, clean, count, duration, fit, short, signed, times
 from halftime.run import Run
 
 MEANING = {
@@ -75,39 +75,39 @@ def question(proof: Proof) -> str:
     """The title of the page."""
     base, fast = contrast(proof.base.recipe, proof.fast.recipe)
     than = "itself, trained again" if base == fast else base
-    return f"Does {fast} reach {short(proof.workload['target'])} on {proof.workload['name']} sooner than {than}?"
+    name = fit(clean(proof.workload["name"]), 80)
+    return f"Does {fast} reach {short(proof.workload['target'])} on {name} sooner than {than}?"
 
 
-def open_ended(proof: Proof) -> bool:
-    """Whether misses on both sides leave no ratio to speak of."""
-    return all(any(not run.hit for run in arm.runs) for arm in (proof.base, proof.fast))
+def why_no_ratio(proof: Proof) -> str:
+    """Why no ratio may be said, or nothing where one may."""
+    if proof.ratio is None:
+        return "no pair of runs is complete yet"
+    if not proof.fast.hits:
+        return "no ratio: the fast recipe never met the target"
+    if all(any(not run.hit for run in arm.runs) for arm in (proof.base, proof.fast)):
+        return "no ratio: both recipes miss the target on some seeds"
+    return ""
 
 
 def ratio_words(proof: Proof) -> tuple[str, str]:
     """The ratio as large as it may be said, and the line under it."""
-    ratio = proof.ratio
-    if ratio is None:
-        return NONE, "no pair of runs is complete yet"
-    if open_ended(proof):
-        return NONE, "no ratio: both recipes miss the target on some seeds"
-    big = f"{ratio.bound} {times(ratio.estimate)}".strip()
-    later = "" if ratio.estimate >= 1 else ": below 1×, so later"
-    if ratio.n == 1:
-        return (
-            big,
-            f"as soon to the target{later}; one seed has no interval"
-            if later
-            else "sooner to the target; one seed has no interval",
-        )
-    return big, f"{'as soon' if later else 'sooner'} to the target{later}"
+    ratio, refusal = proof.ratio, why_no_ratio(proof)
+    if ratio is None or refusal:
+        return NONE, refusal
+    said = "sooner to the target" if ratio.estimate >= 1 else "as soon to the target: below 1×, so later"
+    said += "; one seed has no interval" if ratio.n == 1 else ""
+    return f"{ratio.bound} {times(ratio.estimate)}".strip(), said
 
 
 def interval_words(proof: Proof) -> str:
     """The interval of the ratio, or nothing where there is none."""
     ratio = proof.ratio
-    if ratio is None or ratio.n < 2:
+    if ratio is None or ratio.n < 2 or why_no_ratio(proof):
         return ""
-    return f"{times(ratio.low)} to {times(ratio.high)}"
+    if math.isinf(ratio.high):
+        return f"from {times(ratio.low)}, no upper end"
+    return f"{times(ratio.low)} to {times(ratio.high)}" if ratio.low > 0 else f"up to {times(ratio.high)}, no lower end"
 
 
 def reasons(proof: Proof) -> list[str]:
@@ -115,7 +115,7 @@ def reasons(proof: Proof) -> list[str]:
     if proof.ratio is None:
         return ["No seed has been trained to its end by both recipes yet."]
     found = [_reason_time(proof), _reason_quality(proof)]
-    if proof.more:
+    if proof.more and proof.more > 0 and not why_no_ratio(proof):
         price = duration(proof.more * proof.pair_seconds)
         found.append(f"{count(proof.more, 'more seed')} would likely settle it, for about {price} of device time.")
     return found
@@ -124,8 +124,8 @@ def reasons(proof: Proof) -> list[str]:
 def _reason_time(proof: Proof) -> str:
     ratio = proof.ratio
     assert ratio is not None  # the caller has looked
-    if open_ended(proof):
-        return "Time: both recipes miss the target on some seeds, so the ratio is open on both sides."
+    if refusal := why_no_ratio(proof):
+        return f"Time: {refusal}."
     if ratio.n < 2:
         return "Time: with one seed there is no interval, so luck cannot be told from gain."
     said = f"Time: the 95 % interval of the ratio, {interval_words(proof)},"
@@ -141,7 +141,7 @@ def _reason_quality(proof: Proof) -> str:
     if quality is None:
         failed = any(run.state == "failed" for run in proof.fast.runs)
         return f"Quality: not comparable, {'a fast run failed' if failed else 'final scores are missing'}."
-    said = f"final score better by {signed(quality.estimate)}"
+    said = f"the fast recipe's final score is {change(quality.estimate)}"
     if quality.n > 1:
         said += f" (interval {signed(quality.low)} to {signed(quality.high)})"
     if proof.same_quality:
@@ -171,6 +171,8 @@ def caveats(proof: Proof) -> list[str]:
             found.append(f"{count(failed, f'{called} run')} failed; the reason stands in the table of runs.")
     if any(run.hit and run.hit[0] == 0 for run in runs):
         found.append("A run met the target by its first evaluation: when exactly is not known. Evaluate more often.")
+    if proof.ratio and proof.least is not None and proof.ratio.n > 1 and proof.least < proof.ratio.low:
+        found.append(f"Evaluations are far apart: read against the claim, the brackets give {times(proof.least)}.")
     return found + record_caveats(runs)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from halftime.report.svg import LETTER, Chart, Frame, Point, Scale
+from halftime.report.svg import Chart, Frame, Point, Scale, arrow, width_of
 from halftime.report.words import short, unit
 
 WIDE, NARROW = 720.0, 358.0
@@ -48,15 +48,6 @@ class Spot:
     bound: str = ""
 
 
-def focus(values: Sequence[float], target: float, better: str) -> list[float]:
-    """The values that a chart should make room for: not the worst fifth, where it would press the rest together."""
-    ordered = sorted(v for v in values if math.isfinite(v))
-    fifth = len(ordered) // 5
-    kept = [*(ordered[fifth:] if better == "higher" else ordered[: len(ordered) - fifth]), target]
-    whole = [*ordered, target]
-    return kept if max(whole) - min(whole) > 2 * (max(kept) - min(kept)) > 0 else whole
-
-
 def curves(
     name: str,
     title: str,
@@ -88,30 +79,38 @@ def curves(
 
     def draw(chart: Chart, frame: Frame) -> None:
         x = Scale(0.0, max(last / length, 1e-9) * 1.02, frame.left, frame.right)
-        y = Scale.around(room or values, frame.bottom, frame.top, log)
+        y = Scale.around(room or values, frame.bottom, frame.top, log, 0.07)
         chart.y_axis(y, frame, value)
         chart.x_axis(x, frame, f"training {words}")
         chart.clip(frame)
         for c in lines:
             chart.line(
-                [(x(a / length), _free(y, b)) for a, b in c.points if math.isfinite(b)], f"curve {c.style}", c.name
+                [(x(a / length), y.beyond(b)) for a, b in c.points if math.isfinite(b)], f"curve {c.style}", c.name
             )
         chart.unclip()
-        if target is None:
-            return
-        level = y(target)
-        chart.line([(frame.left, level), (frame.right, level)], "target")
-        below = better == "lower"  # the lines come from the other side, so these words stand free
-        chart.text(frame.left + 4, level + (16 if below else -6), f"target {short(target)}", "halo")
-        for c in lines:
-            if c.hit:
-                low, high = (x(s / length) for s in c.hit)
-                chart.line([(low, level - 4), (low, level + 4)], f"cap {c.style}")
-                chart.line([(low, level), (high, level)], f"bracket {c.style}")
-                met = f"{c.name}: after {short(c.hit[0])} and not after {short(c.hit[1])} s"
-                chart.mark(SHAPES[c.style], high, level, c.style, met, 4.0)
+        if target is not None:
+            _target(chart, frame, y, target, better == "lower")
+            _hits(chart, x, y(target), lines, length)
 
     return _twice(name, title, about, keys, 300.0, 52.0, draw)
+
+
+def _target(chart: Chart, frame: Frame, y: Scale, target: float, below: bool) -> None:
+    """The level to reach; its words stand on the side where no line starts."""
+    level = y(target)
+    chart.line([(frame.left, level), (frame.right, level)], "target")
+    chart.text(frame.left + 4, level + (16 if below else -6), f"target {short(target)}", "halo")
+
+
+def _hits(chart: Chart, x: Scale, level: float, lines: Sequence[Curve], length: float) -> None:
+    """The bracket in which each line met the target."""
+    for c in lines:
+        if c.hit:
+            low, high = (x(s / length) for s in c.hit)
+            chart.line([(low, level - 4), (low, level + 4)], f"cap {c.style}")
+            chart.line([(low, level), (high, level)], f"bracket {c.style}")
+            met = f"{c.name}: after {short(c.hit[0])} and not after {short(c.hit[1])} s"
+            chart.mark(SHAPES[c.style], high, level, c.style, met, 4.0)
 
 
 def spans(
@@ -150,8 +149,8 @@ def spans(
             for s in marks:
                 _span(chart, x, y, s, length)
 
-    longest = max((len(label) for label, _ in rows), default=0)
-    return _twice(name, title, about, keys, each * max(1, len(rows)) + 8, min(150.0, 16 + longest * LETTER), draw, 8.0)
+    longest = max((width_of(label) for label, _ in rows), default=0.0)
+    return _twice(name, title, about, keys, each * max(1, len(rows)) + 8, min(150.0, 16 + longest), draw, 8.0)
 
 
 def strip(
@@ -197,7 +196,7 @@ def strip(
             chart.mark(SHAPES[style], x(spot.value), y, f"{style} open" if spot.bound else style, spot.name, 4.5)
             if spot.bound:
                 way = 1 if spot.bound == "at least" else -1
-                chart.line(_arrow(x(spot.value) + 6 * way, y, way), style)
+                chart.line(arrow(x(spot.value) + 6 * way, y, way), style)
         if interval:
             _whisker(chart, x, frame.top + 44, interval)
 
@@ -258,7 +257,7 @@ def _legend(keys: Keys, width: float) -> tuple[list[Point], float]:
     places: list[Point] = []
     x, y = 4.0, 12.0
     for _, label in keys:
-        need = 34 + len(label) * LETTER + 20
+        need = 34 + width_of(label) + 20
         if places and x + need > width:
             x, y = 4.0, y + 22
         places.append((x, y))
@@ -271,20 +270,15 @@ def _span(chart: Chart, x: Scale, y: float, span: Span, length: float) -> None:
     high = x(span.high / length)
     if span.missed:
         chart.mark(
-            SHAPES[span.style], high, y, f"{span.style} open", f"{span.name}: missed within {short(span.high)} s"
+            SHAPES[span.style], high, y, f"{span.style} open", f"{span.name}: not met within {short(span.high)} s"
         )
-        chart.line(_arrow(high + 6, y, 1), span.style)
+        chart.line(arrow(high + 6, y, 1), span.style)
         return
     low = x(span.low / length) if span.low > 0 else x.start
     chart.line([(low, y - 5), (low, y + 5)], f"cap {span.style}")
     chart.line([(low, y), (high, y)], f"bracket {span.style}")
     tip = f"{span.name}: after {short(span.low)} and not after {short(span.high)} s"
     chart.mark(SHAPES[span.style], high, y, span.style, tip)
-
-
-def _arrow(x: float, y: float, way: int) -> list[Point]:
-    tip = x + 14 * way
-    return [(x, y), (tip, y), (tip - 5 * way, y - 4), (tip, y), (tip - 5 * way, y + 4)]
 
 
 def _whisker(chart: Chart, x: Scale, y: float, interval: tuple[float, float, float]) -> None:
@@ -295,16 +289,7 @@ def _whisker(chart: Chart, x: Scale, y: float, interval: tuple[float, float, flo
     chart.line([(a, y), (b, y)], "whisker")
     for edge, unbounded, way in ((a, open_low, -1), (b, open_high, 1)):
         if unbounded:
-            chart.line(_arrow(edge - 14 * way, y, way), "whisker")
+            chart.line(arrow(edge - 14 * way, y, way), "whisker")
         else:
             chart.line([(edge, y - 6), (edge, y + 6)], "whisker")
     chart.mark("square", x(middle), y, "estimate", size=6)
-
-
-def _free(scale: Scale, value: float) -> float:
-    """The pixel of a value, beyond the frame too, so that a line that leaves it keeps its slope."""
-    inside = scale(value)
-    if scale.log or scale.low <= value <= scale.high:
-        return inside
-    share = (max(-1e9, min(1e9, value)) - scale.low) / (scale.high - scale.low)
-    return scale.start + (scale.end - scale.start) * max(-20.0, min(20.0, share))

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from halftime.measure.proof import Proof
 from halftime.report import charts
-from halftime.report.argument import contrast, interval_words, open_ended, told_apart
+from halftime.report.argument import contrast, interval_words, told_apart, why_no_ratio
 from halftime.report.charts import Curve, Span, Spot
 from halftime.report.words import count, duration, short, signed, times
 from halftime.run import Run
@@ -50,15 +50,24 @@ def score_chart(
 ) -> Markup:
     """Validation scores against training seconds."""
     values = [y for c in lines for _, y in c.points]
-    room = [] if target is None else charts.focus(values, target, better)
+    room = [] if target is None else focus(values, target, better)
     axis = f"validation score ({better} is better)"
     return charts.curves(name, "Validation score against training time", about, lines, keys, axis, target, better, room)
+
+
+def focus(values: Sequence[float], target: float, better: str) -> list[float]:
+    """The values that a chart should make room for: not the worst fifth, where it would press the rest together."""
+    ordered = sorted(v for v in values if math.isfinite(v))
+    fifth = len(ordered) // 5
+    kept = [*(ordered[fifth:] if better == "higher" else ordered[: len(ordered) - fifth]), target]
+    whole = [*ordered, target]
+    return kept if max(whole) - min(whole) > 2 * (max(kept) - min(kept)) > 0 else whole
 
 
 def cropped(runs: Sequence[Run], target: float | None, better: str) -> bool:
     """Whether the chart of scores leaves out the worst of them."""
     values = [e.score for run in runs for e in run.evaluations]
-    return target is not None and len(charts.focus(values, target, better)) < len(values) + 1
+    return target is not None and len(focus(values, target, better)) < len(values) + 1
 
 
 def span(run: Run, style: str, name: str) -> Span:
@@ -88,7 +97,7 @@ def proof_spans(proof: Proof) -> Markup:
 
 
 def _time(run: Run) -> str:
-    return duration(run.hit[1]) if run.hit else f"missed within {duration(run.seconds)}"
+    return duration(run.hit[1]) if run.hit else f"not met within {duration(run.seconds)}"
 
 
 def seed_ratios(proof: Proof) -> list[tuple[int, float, str]]:
@@ -107,11 +116,11 @@ def seed_ratios(proof: Proof) -> list[tuple[int, float, str]]:
 def ratio_strip(proof: Proof) -> Markup:
     """The ratio of each seed, and the interval, against 1."""
     ratios = [r for r in seed_ratios(proof) if r[1] > 0]
-    if proof.ratio is None or not ratios:
+    if proof.ratio is None or not ratios or not proof.fast.hits:
         return Markup("")
     spots = [Spot(f"seed {seed}: " + f"{bound} {times(ratio)}".strip(), ratio, bound) for seed, ratio, bound in ratios]
     ratio = proof.ratio
-    interval = (ratio.low, ratio.estimate, ratio.high) if ratio.n > 1 and not open_ended(proof) else None
+    interval = (ratio.low, ratio.estimate, ratio.high) if ratio.n > 1 and not why_no_ratio(proof) else None
     about = f"{count(len(spots), 'seed')}. " + (
         f"95 % interval {interval_words(proof)}." if interval else "No interval."
     )
@@ -125,12 +134,17 @@ def score_gaps(proof: Proof) -> list[tuple[int, float]]:
     sign = 1.0 if proof.workload["better"] == "higher" else -1.0
     quick = {run.seed: run.score for run in proof.fast.runs}
     pairs = [(run.seed, run.score, quick.get(run.seed)) for run in proof.base.runs]
-    return [(seed, sign * (f - b)) for seed, b, f in pairs if b is not None and f is not None]
+    return [(seed, sign * _gap(b, f)) for seed, b, f in pairs if b is not None and f is not None]
+
+
+def _gap(base: float, fast: float) -> float:
+    """The difference, or 0 where it is no more than rounding."""
+    return 0.0 if math.isclose(base, fast, rel_tol=1e-6) else fast - base
 
 
 def gap_strip(proof: Proof) -> Markup:
     """The difference in final score of each seed, and its interval, against the margin."""
-    spots = [Spot(f"seed {seed}: {signed(gap)}", gap) for seed, gap in score_gaps(proof)]
+    spots = [Spot(f"seed {seed}: {signed(gap, 3)}", gap) for seed, gap in score_gaps(proof)]
     if not spots:
         return Markup("")
     quality = proof.quality
@@ -208,6 +222,6 @@ def run_keys(runs: Sequence[Run]) -> list[tuple[str, str]]:
 def run_spans(name: str, named: Sequence[tuple[Run, str, str]]) -> Markup:
     """Time to target of runs, a row for each recipe."""
     hashes = list(dict.fromkeys(run.recipe.hash for run, _, _ in named))[:40]
-    rows = [(h[:6], [span(*one) for one in named if one[0].recipe.hash == h]) for h in hashes]
+    rows = [(h[:6], [span(*one) for one in named if one[0].recipe.hash == h and one[0].seconds > 0]) for h in hashes]
     about = "; ".join(f"{h[:6]}: {', '.join(_time(r) for r, _, _ in named if r.recipe.hash == h)}" for h in hashes)
     return charts.spans(name, "Time to target by recipe", about, rows, ())

@@ -158,7 +158,7 @@ def _seeds(proof: Proof) -> list[dict[str, Any]]:
             "runs": [arm.get(seed) for arm in arms],
             "times": [_time(arm.get(seed)) for arm in arms],
             "ratio": ratios.get(seed, words.NONE),
-            "gap": words.signed(gaps.get(seed)),
+            "gap": words.signed(gaps.get(seed), 3),
         }
         for seed in proof.seeds
     ]
@@ -172,7 +172,8 @@ def _time(run: Run | None) -> str:
         return f"{words.exact(run.hit[0])} to {words.exact(run.hit[1])}"
     if run.workload["target"] is None:
         return words.NONE
-    return f"missed, more than {words.exact(run.seconds)}"
+    missed = "not yet" if run.state == "running" else "missed"
+    return f"{missed}, more than {words.exact(run.seconds)}"
 
 
 def _rows(named: Sequence[tuple[Run, str, str]]) -> list[dict[str, Any]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree as ET
 
-from halftime.report.words import clean, fit, short
+from halftime.report.words import clean, short
 
 HUGE = 1e150  # beyond it a chart shows the edge, so that no difference overflows
-LETTER = 7.0  # pixels that a letter takes at most on average, at the size of 13 pixels the style sheet sets
 Point = tuple[float, float]
 
 
@@ -54,6 +54,13 @@ class Scale:
             value, low, high = math.log(value), math.log(low), math.log(high)
         share = max(0.0, min(1.0, (value - low) / (high - low)))
         return self.start + (self.end - self.start) * share
+
+    def beyond(self, value: float) -> float:
+        """The pixel of a value, also outside the frame, so that a line that leaves it keeps its slope."""
+        if self.log or self.low <= value <= self.high:
+            return self(value)
+        share = (max(-HUGE, min(HUGE, value)) - self.low) / (self.high - self.low)
+        return self.start + (self.end - self.start) * max(-20.0, min(20.0, share))
 
     def ticks(self, most: int = 6) -> list[float]:
         """Round numbers within the scale, at most about `most` of them, rising."""
@@ -130,7 +137,7 @@ class Chart:
 
     def text(self, x: float, y: float, text: str, style: str = "", anchor: str = "start", room: float = 0.0) -> None:
         """Words at a point; longer ones than `room` pixels are cut, and whole in a title."""
-        shown = fit(text, int(room / LETTER)) if room else text
+        shown = fit(text, room) if room else text
         made = self.add("text", shown, x=x, y=y, class_=style, text_anchor=anchor)
         if shown != text:
             ET.SubElement(made, "title").text = clean(text)
@@ -146,7 +153,7 @@ class Chart:
         self.add("rect", x=x, y=y, width=max(0.0, width), height=max(0.0, height), class_=style)
 
     def mark(self, shape: str, x: float, y: float, style: str, tip: str = "", size: float = 5.0) -> None:
-        """A marker: circle, diamond, square, triangle, cross, or arrow (open, pointing right)."""
+        """A marker: circle, diamond, square, triangle or cross."""
         self._tip(self.add("path", d=_shape(shape, x, y, size), class_=f"mark {shape} {style}"), tip)
 
     def clip(self, frame: Frame) -> None:
@@ -166,11 +173,11 @@ class Chart:
         for value, words in zip(found, labels(found), strict=True):
             x = scale(value)
             self.line([(x, frame.top), (x, frame.bottom)], "grid")
-            anchor = "end" if x > self.width - 3 * LETTER else "middle"
+            anchor = "end" if x > self.width - 20 else "middle"
             self.text(x, frame.bottom + 18, words + unit, "tick", anchor)
         self.line([(frame.left, frame.bottom), (frame.right, frame.bottom)], "axis")
         room = self.width - 8.0
-        half = min(room, len(label) * LETTER) / 2
+        half = min(room, width_of(label)) / 2
         middle = min(max((frame.left + frame.right) / 2, half), self.width - half)
         self.text(middle, frame.bottom + 38, label, "label", "middle", room)
 
@@ -202,6 +209,38 @@ def labels(values: Sequence[float]) -> list[str]:
     return [f"{v:.{decimals}f}".replace("-", "−") for v in values] if decimals <= 8 else [short(v) for v in values]
 
 
+def width_of(text: str) -> float:
+    """Pixels that words take at most, or nearly, in the 13 pixel letters of the style sheet."""
+    return math.fsum(_width(c) for c in text)
+
+
+def _width(letter: str) -> float:
+    if letter in "fijlrt.,:;|!' ()[]":
+        return 5.0
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 13.5
+    return 11.5 if letter in "mwMW%@" else 9.2 if letter.isupper() else 8.0
+
+
+def fit(text: str, room: float) -> str:
+    """Words cut to so many pixels, with an ellipsis where something is missing."""
+    if width_of(text) <= room:
+        return text
+    used, kept = 12.0, ""
+    for letter in text:
+        used += _width(letter)
+        if used > room:
+            break
+        kept += letter
+    return kept.rstrip() + "…"
+
+
+def arrow(x: float, y: float, way: int) -> list[Point]:
+    """A level line with a head, to the right (`way` 1) or to the left (-1)."""
+    tip = x + 14 * way
+    return [(x, y), (tip, y), (tip - 5 * way, y - 4), (tip, y), (tip - 5 * way, y + 4)]
+
+
 def px(value: float) -> str:
     """A pixel position, to a tenth."""
     return f"{value:.1f}".removesuffix(".0")
@@ -218,6 +257,4 @@ def _shape(shape: str, x: float, y: float, r: float) -> str:
     if shape == "cross":
         a, b, c, d = px(x - r), px(x + r), px(y - r), px(y + r)
         return f"M{a} {c}L{b} {d}M{a} {d}L{b} {c}"
-    if shape == "arrow":
-        return f"M{px(x)} {px(y)}h{px(3 * r)}m{px(-r)} {px(-r)}l{px(r)} {px(r)}l{px(-r)} {px(r)}"
     return f"M{px(x - r)} {px(y)}a{px(r)} {px(r)} 0 1 0 {px(2 * r)} 0a{px(r)} {px(r)} 0 1 0 {px(-2 * r)} 0Z"

@@ -14,14 +14,15 @@ from pathlib import Path
 
 NONE = "–"
 _PLACE = re.compile(
-    r"""(?:file:/*(?=/))?              # a link to a file
-        (?: (?<![\w./~:\\-])~[\w.-]*/  # somebody's home
+    r"""(?: \b[A-Za-z][\w+.-]*://     # a link names a machine or a file
+          | (?<![\w./~:\\-])~[\w.-]*/  # somebody's home
           | (?<![\w./~\\-])/(?=[\w.@+~-])
           | (?<!\w)[A-Za-z]:[\\/](?!/)
           | \\\\(?=\w) )
         [^\s'"<>|:;,()\[\]{}]*""",
     re.VERBOSE,
 )
+_ADDRESS = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
 
 
 def clean(text: object) -> str:
@@ -44,12 +45,14 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
 def _file_name(found: re.Match[str]) -> str:
     """What is left of a path: the name if it is a file's, as the name of a folder may be a person's."""
-    last = re.split(r"[\\/]", found.group())[-1]
+    path = re.sub(r"^((?!file:)[\w+.-]+://|\\\\)[^\\/]*", "", found.group())  # the name of a machine
+    last = re.split(r"[\\/]", path)[-1]
     return f"…/{last}" if re.search(r"\w\.\w", last) else "…"
 
 
 def private(text: str, names: Iterable[str]) -> str:
-    """`text` without the names of machines and people."""
+    """`text` without the names and addresses of machines and the names of people."""
+    text = _ADDRESS.sub("…", text)
     for name in sorted({n for n in names if len(n) > 2}, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text)
     return text
@@ -85,6 +88,13 @@ def exact(value: float | None) -> str:
 def signed(value: float | None, digits: int = 2) -> str:
     """A difference with its sign."""
     return short(value, digits) if value is None or not value > 0 else f"+{short(value, digits)}"
+
+
+def change(value: float) -> str:
+    """A difference in words, such as 'better by 0.014'; positive is better."""
+    if value == 0:
+        return "the same"
+    return f"{'better' if value > 0 else 'worse'} by {short(abs(value), 2)}"
 
 
 def times(ratio: float) -> str:

@@ -14,17 +14,26 @@ from halftime.measure.score import accuracy
 from halftime.workload import Workload
 from halftime.workloads.networks import ResNet18, SmallConv
 
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 training images, red green blue
 
 
 def cifar10() -> Workload:
-    """TODO."""
-    return _workload("cifar10", lambda: SmallConv(3, 10, (32, 64, 96, 128), (1, 2, 2, 1)), target=0.72)
+    """CIFAR-10 to 73 % with four convolutions and 242,000 weights: under a minute on two CPU cores.
+
+    Why 0.73: a linear classifier reaches 0.411 and the nearest neighbour 0.354 (measured here, pixels normalised); a
+    minute of two cores buys some 5 epochs of this network, and 0.73 is what its best learning rate reaches in them.
+    The margin is 1 %: about twice the standard error of such an accuracy over 10,000 images.
+    """
+    return _workload("cifar10", lambda: SmallConv(3, 10, (32, 64, 128, 128), (2, 2, 2, 1)), 0.73, 0.01, shift=2)
 
 
 def cifar10_resnet18() -> Workload:
-    """TODO."""
-    return _workload("cifar10_resnet18", lambda: ResNet18(3, 10), target=0.94)
+    """CIFAR-10 to 94 % with ResNet-18, 11.2 million weights; for a GPU.
+
+    Why 0.94: the customary mark of contests in training speed since DAWNBench (Coleman et al. 2017), and about what
+    people reach who label the images by hand. The margin is the standard error of such an accuracy over 10,000 images.
+    """
+    return _workload("cifar10_resnet18", lambda: ResNet18(3, 10), 0.94, 0.0025, shift=4)
 
 
 def images() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -41,14 +50,15 @@ def _split(split: str, paths: list[Path], count: int) -> tuple[Tensor, Tensor]:
     return labelled(records, paths[0], count)
 
 
-def _workload(name: str, model: Callable[[], nn.Module], target: float) -> Workload:
+def _workload(name: str, model: Callable[[], nn.Module], target: float, margin: float, shift: int) -> Workload:
     train, valid = images()
     return Workload(
         name=name,
         model=model,
-        train=Images(*train, MEAN, STD, shift=4, flip=True),
+        train=Images(*train, MEAN, STD, shift=shift, flip=True),
         valid=Images(*valid, MEAN, STD),
         loss=nn.functional.cross_entropy,
         score=accuracy,
         target=target,
+        margin=margin,
     )

@@ -12,17 +12,26 @@ from halftime.measure.score import accuracy
 from halftime.workload import Workload
 from halftime.workloads.networks import ResNet18, SmallConv
 
-MEAN, STD = (0.3066,), (0.3781,)  # of the first 898 images, where 1 is the darkest ink
+OTHERS = 906  # where the eighth of the file's fourteen forms begins: the labels of each follow one pattern
+MEAN, STD = (0.3077,), (0.3771,)  # of the first 906 images; 0 is paper, 1 is the darkest ink
 
 
 def digits() -> Workload:
-    """TODO."""
-    return _workload("digits", lambda: SmallConv(1, 10, (32, 64, 64), (1, 1, 2)), target=0.97)
+    """Digits to 97.5 % with a convolutional network of 14,000 weights: seconds on two CPU cores, to try things out.
+
+    The first seven forms are for training, the other seven for validation, so that the hands that are judged are not
+    those that were learned from; a split at random would mix them and be too easy.
+
+    Why 0.975: on this split logistic regression reaches 0.937, the nearest neighbour 0.962 and a support vector machine
+    (RBF, the best of ten settings) 0.971 (scikit-learn 1.9, pixels from 0 to 1); the target takes a convolution and
+    a learning rate that has decayed. One image is 0.11 % and seeds differ by some 0.3 %, hence the margin of 1 %.
+    """
+    return _workload("digits", lambda: SmallConv(1, 10, (16, 32, 32), (1, 1, 2)), target=0.975)
 
 
 def digits_resnet18() -> Workload:
-    """TODO."""
-    return _workload("digits_resnet18", lambda: ResNet18(1, 10), target=0.97)
+    """The same images and target with ResNet-18, 11.2 million weights; for a GPU."""
+    return _workload("digits_resnet18", lambda: ResNet18(1, 10), target=0.975)
 
 
 def images() -> tuple[Tensor, Tensor]:
@@ -36,13 +45,13 @@ def images() -> tuple[Tensor, Tensor]:
 
 def _workload(name: str, model: Callable[[], nn.Module], target: float) -> Workload:
     pixels, labels = images()
-    half = (len(pixels) + 1) // 2
     return Workload(
         name=name,
         model=model,
-        train=Images(pixels[:half], labels[:half], MEAN, STD, shift=1),
-        valid=Images(pixels[half:], labels[half:], MEAN, STD),
+        train=Images(pixels[:OTHERS], labels[:OTHERS], MEAN, STD, shift=1),
+        valid=Images(pixels[OTHERS:], labels[OTHERS:], MEAN, STD),
         loss=nn.functional.cross_entropy,
         score=accuracy,
         target=target,
+        margin=0.01,
     )

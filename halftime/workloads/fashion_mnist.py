@@ -13,17 +13,25 @@ from halftime.measure.score import accuracy
 from halftime.workload import Workload
 from halftime.workloads.networks import ResNet18, SmallConv
 
-MEAN, STD = (0.2860,), (0.3530,)
+MEAN, STD = (0.2860,), (0.3530,)  # of the 60,000 training images; 0 is black, 1 is white
 
 
 def fashion_mnist() -> Workload:
-    """TODO."""
-    return _workload("fashion_mnist", lambda: SmallConv(1, 10, (16, 32, 64, 64), (1, 2, 2, 1)), target=0.915)
+    """Fashion-MNIST to 91 % with four convolutions and 98,000 weights: under a minute on two CPU cores.
+
+    Why 0.91: a linear classifier reaches 0.845 and the nearest neighbour 0.850 (measured here, pixels normalised),
+    gradient-boosted trees 0.898 (the data set's own table); the target takes a convolutional network whose learning
+    rate has decayed. The margin is 0.5 %: less than twice the standard error of such an accuracy over 10,000 images.
+    """
+    return _workload("fashion_mnist", lambda: SmallConv(1, 10, (24, 48, 64, 96), (2, 2, 1, 1)), target=0.91)
 
 
 def fashion_mnist_resnet18() -> Workload:
-    """TODO."""
-    return _workload("fashion_mnist_resnet18", lambda: ResNet18(1, 10), target=0.94)
+    """Fashion-MNIST to 94 % with ResNet-18, 11.2 million weights; for a GPU.
+
+    Why 0.94: the data set's own table lists 0.949 for a ResNet-18 with flips and moves, and 0.92 for small networks.
+    """
+    return _workload("fashion_mnist_resnet18", lambda: ResNet18(1, 10), target=0.94, shift=2)
 
 
 def images() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -36,14 +44,15 @@ def images() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     )
 
 
-def _workload(name: str, model: Callable[[], nn.Module], target: float) -> Workload:
+def _workload(name: str, model: Callable[[], nn.Module], target: float, shift: int = 0) -> Workload:
     train, valid = images()
     return Workload(
         name=name,
         model=model,
-        train=Images(*train, MEAN, STD, flip=True),
+        train=Images(*train, MEAN, STD, shift=shift, flip=True),
         valid=Images(*valid, MEAN, STD),
         loss=nn.functional.cross_entropy,
         score=accuracy,
         target=target,
+        margin=0.005,
     )

@@ -68,12 +68,20 @@ nats.range = (0.0, math.inf)  # type: ignore[attr-defined]
 
 
 def shakespeare() -> Workload:
-    """TODO."""
-    return _workload("shakespeare", lambda v: GPT(v, 64, layers=3, width=128, heads=4), 64, target=1.77)
+    """The next character to 1.67 nats, with a GPT of two layers and 419,000 weights: under a minute on two CPU cores.
+
+    Why 1.67: tables of n-grams (interpolated after Witten and Bell, fitted to the same training text) reach 2.486 with
+    pairs of characters, 2.049 with three, 1.774 with four and 1.669 at best, with five; more do worse. The target is
+    where a network begins to know what no table does. The margin of 0.01 is about what seeds differ by.
+    """
+    return _workload("shakespeare", lambda v: GPT(v, 64, layers=2, width=128, heads=4), 64, target=1.67)
 
 
 def shakespeare_gpt() -> Workload:
-    """TODO."""
+    """The next character to 1.50 nats, with a GPT of six layers and 10.8 million weights; for a GPU.
+
+    Why 1.50: this size of network begins to overfit below that, so that going on is no longer a question of speed.
+    """
     return _workload(
         "shakespeare_gpt", lambda v: GPT(v, 256, layers=6, width=384, heads=6, dropout=0.2), 256, target=1.50
     )
@@ -98,4 +106,5 @@ def _workload(name: str, model: Callable[[int], nn.Module], context: int, target
         score=nats,
         better="lower",
         target=target,
+        margin=0.01,
     )

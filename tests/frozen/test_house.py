@@ -21,7 +21,7 @@ ALLOWED = {  # what a room may import of halftime; the files at the top are room
     "workload": {"errors", "places", "data"},
     "methods": {"places", "settings", "data", "methods"},
     "run": {"errors", "ledger", "places", "recipe"},
-    "ledger": {"errors", "data", "places", "recipe", "workload", "run", "ledger", "measure"},
+    "ledger": {"errors", "data", "places", "recipe", "workload", "run", "ledger"},
     "measure": {"errors", "data", "places", "recipe", "workload", "run", "ledger", "measure"},
     "diagnose": {"errors", "data", "places", "workload", "run", "measure"},
     "report": {"errors", "places", "recipe", "workload", "run", "ledger", "measure", "report"},

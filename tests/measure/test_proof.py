@@ -116,7 +116,7 @@ def test_tuning_tells_an_untuned_base_from_a_tuned_one() -> None:
 
 
 def test_a_proof_end_to_end_is_recorded_resumed_and_verified(tmp_path: Path) -> None:
-    from halftime.ledger.verify import verify
+    from halftime.measure.verify import verify
 
     ledger = Ledger(tmp_path / "ledger")
     task = make_task(512)

@@ -8,6 +8,7 @@ from pathlib import Path
 from halftime.errors import HalftimeError
 from halftime.ledger.lines import Record, read
 from halftime.ledger.store import Ledger
+from halftime.measure.proof import Proof
 from halftime.run import attempt_files
 
 
@@ -49,8 +50,6 @@ def _digests(folder: Path, checked: Checked) -> list[Record]:
 
 
 def _verdict(folder: Path, judged: Record, ledger: Ledger, checked: Checked) -> None:
-    from halftime.measure.proof import Proof  # late: measure stands above the ledger
-
     for run, digest in judged["runs"].items():
         files = attempt_files(ledger.root / "runs" / run)
         if not files or read(files[-1])[0][-1].get("digest") != digest:
