@@ -55,14 +55,16 @@ def test_scaling_by_a_power_of_two_changes_nothing() -> None:
     assert all(torch.equal(p, q) for p, q in zip(scaled[0].parameters(), plain[0].parameters(), strict=True))
 
 
-def test_clipping_sees_true_gradients() -> None:
-    scaled, plain = parts(), parts()
-    for made in (scaled, plain):
-        clip_before_step(made[1], norm=0.01)
+@pytest.mark.parametrize("fused", [False, True])  # a fused optimizer would unscale inside its step, after clipping
+def test_clipping_sees_true_gradients(fused: bool) -> None:
+    (net, _, scaler), (other, _, _) = parts(), parts()
+    scaled, plain = (torch.optim.SGD(n.parameters(), lr=0.1, momentum=0.9, fused=fused) for n in (net, other))
+    for optimizer in (scaled, plain):
+        clip_before_step(optimizer, norm=0.01)
     for _ in range(5):
-        scaled_update(loss_of(scaled[0]), scaled[1], scaled[2])
-        plain_update(loss_of(plain[0]), plain[1])
-    assert all(torch.equal(p, q) for p, q in zip(scaled[0].parameters(), plain[0].parameters(), strict=True))
+        assert scaled_update(loss_of(net), scaled, scaler)
+        plain_update(loss_of(other), plain)
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), other.parameters(), strict=True))
 
 
 def test_a_dict_of_losses_is_scaled_as_their_sum() -> None:
