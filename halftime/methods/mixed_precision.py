@@ -44,7 +44,7 @@ def scaled_update(compute_loss: ComputeLoss, optimizer: Optimizer, scaler: torch
     """
     optimizer.zero_grad(set_to_none=True)
     compute_loss(backward=lambda loss: plain_backward(scaler.scale(total_loss(loss))))
-    scaler.unscale_(optimizer)  # before the step, so that clipping sees true gradients
+    scaler.unscale_(optimizer)  # a fused optimizer would do it after clipping
     before = scaler.get_scale()
     scaler.step(optimizer)
     scaler.update()

@@ -6,8 +6,11 @@ import contextlib
 import gc
 import importlib
 import itertools
+import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import torch
 import halftime as ht
 from halftime.data.feed import Tensors
 from halftime.errors import BadRecipe, BadWorkload, InputError
+from halftime.measure.score import evaluate
 from halftime.methods import ALL, ChannelsLast, LabelSmoothing, ProgressiveResize
 
 from .tasks import (
@@ -94,14 +98,69 @@ def test_going_on_equals_going_through(method: ht.Method, act: Any, device: str,
         assert [(e.step, e.score) for e in again.evaluations] == [(e.step, e.score) for e in through.evaluations]
 
 
+def many(steps: int = 15) -> ht.Recipe:
+    """One method of every slot, and loss scaling with them."""
+    return recipe(*{m.slot: m for m in (*SETTINGS, FP16)}.values(), steps=steps)
+
+
 def test_going_on_with_many_methods_at_once(tmp_path: Path) -> None:
-    what = recipe(*(m for m in SETTINGS if m.slot not in ("optimizer", "schedule", "precision")), FP16, steps=15)
-    assert len(what.methods) >= 8
+    what = many()
+    assert len(what.methods) == len({m.slot for m in SETTINGS}) >= 9
     through = trained(task(), what, tmp_path / "through")
     with pytest.raises(ht.Stopped) as stopped:
         trained(task(train=Interrupting(TRAIN, at=6, act=terminate)), what, tmp_path / "stopped")
     again = trained(task(), what, tmp_path / "stopped", resume=stopped.value.run)
     assert same(weights(again), weights(through))
+
+
+def test_going_on_after_the_process_was_killed(tmp_path: Path) -> None:
+    script = """
+import os, sys, torch
+from tests.contract.tasks import TRAIN, Interrupting, task, trained
+from tests.contract.test_contract import many
+torch.set_num_threads(1)
+data = Interrupting(TRAIN, at=10, act=lambda: os.kill(os.getpid(), 9))
+trained(task(train=data), many(), sys.argv[1], checkpoint_every=0.0)
+"""
+    root = Path(__file__).parents[2]
+    ledger = tmp_path / "killed"
+    ended = subprocess.run([sys.executable, "-c", script, str(ledger)], cwd=root, env=os.environ | {"PYTHONPATH": "."})
+    assert ended.returncode == -9
+    (folder,) = ht.Ledger(ledger).runs
+    assert ht.Run.load(folder).state == "killed"
+    again = trained(task(), many(), ledger, resume=folder.name)
+    assert same(weights(again), weights(trained(task(), many(), tmp_path / "through")))
+
+
+@every_device
+@every_method
+def test_what_was_judged_is_what_is_kept(method: ht.Method, device: str, tmp_path: Path) -> None:
+    workload = task()
+    run = trained(workload, recipe(method, steps=12), tmp_path, device=device)
+    fresh = workload.model()
+    fresh.load_state_dict(weights(run))
+    score, loss = evaluate(workload, fresh, torch.device("cpu"))
+    assert score == pytest.approx(run.score, abs=0.02 if device != "cpu" else 1e-9)
+    assert loss == pytest.approx(run.evaluations[-1].loss, rel=1e-4 if device == "cpu" else 1e-2)
+
+
+@every_device
+@every_method
+def test_micro_batches_change_rounding_only(method: ht.Method, device: str, tmp_path: Path) -> None:
+    plain = task(model=lambda: torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), mlp()))
+    runs = [
+        trained(plain, recipe(method, steps=8, micro_batch=pieces), tmp_path, device=device) for pieces in (None, 16, 5)
+    ]
+    whole, all_at_once, pieces = (weights(run) for run in runs)
+    assert same(whole, all_at_once, device)
+    rough = method.slot == "precision" or device != "cpu"  # 16 bits round differently in batches of another size
+    for key, value in whole.items():
+        assert torch.allclose(value, pieces[key], rtol=0.05 if rough else 1e-3, atol=0.02 if rough else 1e-4), key
+
+
+def mlp() -> torch.nn.Module:
+    """Without batch statistics and dropout, so that the pieces of a batch do not know of each other."""
+    return torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
 
 
 @pytest.mark.parametrize("outcome", ["finished", "stopped", "crashed"])

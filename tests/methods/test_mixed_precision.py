@@ -10,6 +10,7 @@ from torch import nn
 
 from halftime.errors import BadValue
 from halftime.methods import MixedPrecision
+from halftime.methods.clip_gradients import clip_before_step
 from halftime.methods.mixed_precision import DTYPES, scaled_update
 from halftime.places import Backward, ComputeLoss, overrides, plain_backward, plain_update
 
@@ -52,6 +53,18 @@ def test_scaling_by_a_power_of_two_changes_nothing() -> None:
         assert scaled_update(loss_of(scaled[0]), scaled[1], scaled[2])
         assert plain_update(loss_of(plain[0]), plain[1])
     assert all(torch.equal(p, q) for p, q in zip(scaled[0].parameters(), plain[0].parameters(), strict=True))
+
+
+@pytest.mark.parametrize("fused", [False, True])  # a fused optimizer would unscale inside its step, after clipping
+def test_clipping_sees_true_gradients(fused: bool) -> None:
+    (net, _, scaler), (other, _, _) = parts(), parts()
+    scaled, plain = (torch.optim.SGD(n.parameters(), lr=0.1, momentum=0.9, fused=fused) for n in (net, other))
+    for optimizer in (scaled, plain):
+        clip_before_step(optimizer, norm=0.01)
+    for _ in range(5):
+        assert scaled_update(loss_of(net), scaled, scaler)
+        plain_update(loss_of(other), plain)
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), other.parameters(), strict=True))
 
 
 def test_a_dict_of_losses_is_scaled_as_their_sum() -> None:
