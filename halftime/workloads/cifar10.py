@@ -18,13 +18,13 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 
 
 
 def cifar10() -> Workload:
-    """CIFAR-10 to 73 % with four convolutions and 242,000 weights: under a minute on two CPU cores.
+    """CIFAR-10 to 75 % with four convolutions and 242,000 weights: under a minute on two CPU cores.
 
-    Why 0.73: a linear classifier reaches 0.411 and the nearest neighbour 0.354 (measured here, pixels normalised); a
-    minute of two cores buys some 5 epochs of this network, and 0.73 is what its best learning rate reaches in them.
+    Why 0.75: a linear classifier reaches 0.411 and the nearest neighbour 0.354 (measured here, pixels normalised); a
+    minute of two cores buys some 5 epochs of this network, and 0.75 takes a good learning rate and batch size.
     The margin is 1 %: about twice the standard error of such an accuracy over 10,000 images.
     """
-    return _workload("cifar10", lambda: SmallConv(3, 10, (32, 64, 128, 128), (2, 2, 2, 1)), 0.73, 0.01, shift=2)
+    return _workload("cifar10", lambda: SmallConv(3, 10, (32, 64, 128, 128), (2, 2, 2, 1)), 0.75, 0.01, shift=2)
 
 
 def cifar10_resnet18() -> Workload:
