@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from halftime.errors import BadData
 from halftime.ledger.lines import Record, read
 from halftime.recipe import Recipe
 
@@ -112,6 +113,10 @@ class Run:
         """Read a run from its folder; `known` are method classes besides halftime's own."""
         attempts = [read(path) for path in attempt_files(folder)]
         records = [records for records, _ in attempts if records]
+        if not records:
+            raise BadData(
+                f"{folder.name} has no first record: it is just starting, or was killed before its first step"
+            )
         start, last = records[0][0], records[-1]
         evaluations: dict[int, Evaluation] = {}
         for attempt in records:
