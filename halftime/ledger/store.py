@@ -74,11 +74,13 @@ class Ledger:
 
 
 def load_all(ledger: Ledger) -> list[Run]:
-    """Every run; one that cannot be read is named."""
+    """Every run that has begun; one that cannot be read is named."""
     found = []
     for folder in ledger.runs:
         try:
             found.append(Run.load(folder))
+        except BadData:  # just starting, or killed before its first line: there is nothing to tell
+            continue
         except (KeyError, IndexError, ValueError) as error:
             raise BadData(f"{folder} is not a run's record ({type(error).__name__} {error}): move it away") from error
     return found
