@@ -92,7 +92,7 @@ class Course:
         def work(pipe: int) -> int:
             try:
                 with disk or contextlib.nullcontext():
-                    train(workload(pipe), self.recipe, SEED, device="cpu", ledger=self.root, quiet=True,
+                    train(workload(None if disk else pipe), self.recipe, SEED, device="cpu", ledger=self.root, quiet=True,
                           resume=runs[0].name if runs else None, checkpoint_every=self.every)  # fmt: skip
             except ht.Stopped:
                 return STOPPED
