@@ -92,8 +92,9 @@ class Course:
         def work(pipe: int) -> int:
             try:
                 with disk or contextlib.nullcontext():
-                    train(workload(pipe), self.recipe, SEED, device="cpu", ledger=self.root, quiet=True,
-                          resume=runs[0].name if runs else None, checkpoint_every=self.every)  # fmt: skip
+                    again = {"resume": runs[0].name if runs else None, "checkpoint_every": self.every}
+                    task = workload(None if disk else pipe)
+                    train(task, self.recipe, SEED, device="cpu", ledger=self.root, quiet=True, **again)
             except ht.Stopped:
                 return STOPPED
             except StorageError as error:

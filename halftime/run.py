@@ -6,12 +6,10 @@ import dataclasses
 import os
 import socket
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from halftime.ledger.lines import Record, read
-from halftime.places import Method
 from halftime.recipe import Recipe
 
 State = Literal["running", "finished", "failed", "killed", "preempted", "lost"]
@@ -102,8 +100,8 @@ class Run:
         return fields | {"hit": self.hit, "score": self.score, "verdict": self.verdict}
 
     @classmethod
-    def load(cls, folder: Path, methods: Sequence[Method] = ()) -> Run:
-        """Read a run from its folder; `methods` lend their classes where they are not halftime's own."""
+    def load(cls, folder: Path) -> Run:
+        """Read a run from its folder; methods that are not halftime's own are kept as data."""
         files = [read(path) for path in attempt_files(folder)]
         attempts, digests = [records for records, _ in files if records], [intact for _, intact in files]
         start, (state, reason) = attempts[0][0], _state(attempts[-1])
@@ -114,7 +112,7 @@ class Run:
         return cls(
             **{name: start[name] for name in ("workload", "seed", "device", "group")},
             id=start["run"], folder=folder, started=start["t"], state=state, reason=reason,
-            recipe=Recipe.from_dict(start["recipe"], {type(m) for m in methods}, strangers=True),
+            recipe=Recipe.from_dict(start["recipe"], strangers=True),
             attempts=len(attempts), steps=ends[-1]["step"], seconds=ends[-1]["seconds"],
             spans={purpose: sum(end["spans"].get(purpose, 0.0) for end in ends) for purpose in purposes},
             device_seconds=sum(end["held"] for end in ends), joules=sum(joules) if joules else None,

@@ -207,7 +207,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
             checkpoint.replace(folder / "weights.safetensors", packed(weights))
             log.end("finished", **standing(), segments=plan.segments)
             checkpoint.remove(folder / "checkpoints")
-    return Run.load(folder, recipe.methods)
+    return Run.load(folder)
 
 
 def _all(contexts: list[Any]) -> contextlib.AbstractContextManager[Any]:

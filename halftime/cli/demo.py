@@ -85,16 +85,16 @@ def _story() -> tuple[Workload, Recipe, Recipe]:
 def _tuned(workload: Workload, plain: Recipe, ledger: Ledger) -> Recipe:
     """The base recipe at the best of `RATES`; rates that the ledger knows are not tried again."""
     from halftime.ledger.resume import identity
+    from halftime.ledger.store import load_all
     from halftime.measure.tuned import tuning
     from halftime.methods import SGD
     from halftime.report.tables import table
-    from halftime.run import Run
     from halftime.train import train
 
     about = identity(workload, plain, TUNING_SEED, "")["workload"]
 
     def known(recipe: Recipe) -> Tuning:
-        return tuning(recipe, about, map(Run.load, ledger.runs))
+        return tuning(recipe, about, load_all(ledger))
 
     for rate in RATES:
         if rate not in [tried for tried, _, _ in known(plain).tries]:

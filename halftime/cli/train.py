@@ -44,6 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Train, then print a summary or the record."""
     from halftime.ledger.store import Ledger
+    from halftime.recipe import Recipe
     from halftime.report.tables import summary
     from halftime.train import train
 
@@ -56,7 +57,8 @@ def run(given: argparse.Namespace) -> int:
     if not given.workload:
         raise BadValue("train needs a WORKLOAD: a built-in name (see `halftime workloads`) or a Python file")
     workload, known, source = read.workload(given.workload, given.target)
-    recipe = ledger.run(given.resume).recipe if given.resume and not _recipe_given(given) else _recipe(given, known)
+    again = given.resume and not _recipe_given(given)
+    recipe = Recipe.from_dict(before.recipe.to_dict(), known) if again else _recipe(given, known)
     found = train(workload, recipe, seed, device=device, resume=given.resume, source=source, quiet=None)
     read.print_json(found.to_dict()) if given.json else print(summary(found))
     return 0 if found.state == "finished" and (found.hit or workload.target is None) else 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from halftime.data.batch import describe, mapped, tensors
 from halftime.errors import BadWorkload, shorten
 from halftime.measure.score import apply
-from halftime.places import Method
+from halftime.places import Method, overrides
 from halftime.workload import Workload
 
 FACTS = ("cuda", "images", "classes", "heads")  # what `Method.needs` may ask for
@@ -35,25 +37,13 @@ def inspect(workload: Workload, model: nn.Module, batch: tuple[Any, Any]) -> fro
         BadWorkload: what does not fit, in one line.
     """
     inputs, targets = batch
-    training, random = model.training, torch.get_rng_state()
-    model.eval()
-    try:
-        with torch.no_grad():
-            outputs = _tried("the network does not take its inputs", lambda: apply(model, inputs), inputs)
-            loss = _tried(
-                "the network's output does not fit the loss", lambda: workload.loss(outputs, targets), outputs, targets
-            )
-            if not hasattr(workload.score, "compute"):
-                score = _tried(
-                    "the network's output does not fit the score",
-                    lambda: float(workload.score(outputs, targets).float().mean()),
-                    outputs,
-                    targets,
-                )
-                _check_sign(workload, score)
-    finally:
-        model.train(training)
-        torch.set_rng_state(random)
+    with _looking(model):
+        outputs = _tried("the network does not take its inputs", lambda: apply(model, inputs), inputs)
+        misfit = "the network's output does not fit the "
+        loss = _tried(f"{misfit}loss", lambda: workload.loss(outputs, targets), outputs, targets)
+        if not hasattr(workload.score, "compute"):
+            score = _tried(f"{misfit}score", lambda: workload.score(outputs, targets).float().mean(), outputs, targets)
+            _check_sign(workload, float(score))
     for value in loss.values() if isinstance(loss, Mapping) else [loss]:
         if not isinstance(value, Tensor) or value.numel() != 1:
             what = describe(value) if isinstance(value, Tensor) else shorten(value)
@@ -79,9 +69,27 @@ def check(workload: Workload, methods: tuple[Method, ...], model: nn.Module, bat
     for method in methods:
         for missing in sorted(method.needs - facts):
             raise BadWorkload(
-                f"{type(method).__name__} needs {_MEANING[missing]}, which {workload.name!r} does not have "
-                "here: leave it out of the recipe"
+                f"{type(method).__name__} needs {_MEANING[missing]}, which {workload.name!r} does not have here: "
+                "leave it out of the recipe"
             )
+    for method in (m for m in methods if overrides(m, "batch")):
+        inputs, targets = method.batch(inputs, targets, 0.0)
+        what = f"network or loss does not take what {type(method).__name__} makes of a batch"
+        with _looking(model):
+            _tried(what, partial(lambda x, y: workload.loss(apply(model, x), y), inputs, targets), inputs)
+
+
+@contextmanager
+def _looking(model: nn.Module) -> Iterator[None]:
+    """Inside, a network can be tried without a trace."""
+    training, random = model.training, torch.get_rng_state()
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+        torch.set_rng_state(random)
 
 
 def _check_sign(workload: Workload, score: float) -> None:

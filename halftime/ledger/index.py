@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from halftime.errors import BadData, StorageError
-from halftime.ledger.store import Ledger
+from halftime.errors import StorageError
+from halftime.ledger.store import Ledger, load
 from halftime.run import Run, attempt_files
 
 VERSION = 1  # of the table; another one is rebuilt
@@ -55,8 +55,8 @@ def _refresh(base: sqlite3.Connection, folders: list[Path]) -> list[dict[str, An
     seen = dict(base.execute("SELECT id, seen FROM runs").fetchall())
     for folder in folders:
         now = _seen(folder)
-        if seen.pop(folder.name, None) != now:
-            row = _row(folder, now)
+        if seen.pop(folder.name, None) != now and (run := load(folder)):
+            row = _row(run, now)
             marks = ", ".join("?" * len(COLUMNS))
             base.execute(f"INSERT OR REPLACE INTO runs ({', '.join(COLUMNS)}) VALUES ({marks})", list(row.values()))
     for gone in seen:
@@ -72,11 +72,7 @@ def _seen(folder: Path) -> str:
     return json.dumps(files)
 
 
-def _row(folder: Path, seen: str) -> dict[str, Any]:
-    try:
-        run = Run.load(folder)
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise BadData(f"{folder} is not a run's record ({type(error).__name__} {error}): move it away") from error
+def _row(run: Run, seen: str) -> dict[str, Any]:
     after, by = run.hit or (None, None)
     row = {
         "id": run.id, "started": run.started, "workload": run.workload["name"], "recipe": str(run.recipe),

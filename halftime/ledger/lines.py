@@ -33,7 +33,7 @@ class Writer:
     """
 
     def __init__(self, path: Path, every: float = 1.0) -> None:
-        self.path, self.every, self._ended = path, every, False
+        self.path, self.every, self._ended, self._size = path, every, False, 0
         self._digest = hashlib.sha256()
         self._waiting: list[_Scalar] = []  # not yet looked at
         self._copies: list[_Copy] = []  # on their way from the device
@@ -83,14 +83,14 @@ class Writer:
         """Write one record at once; `durable` waits until it is on the disk."""
         self._write([{"kind": kind, "t": round(time.time(), 3), **content}])
         if durable:
-            with writing(self.path):
-                os.fsync(self._file)
+            self._sync()
 
     def end(self, state: str, **content: Any) -> None:
         """Write the last record, with the digest of everything before it, and close."""
         self.flush()
-        self.record("end", durable=True, state=state, **content, digest=self._digest.hexdigest())
-        self._ended = True
+        self.record("end", state=state, **content, digest=self._digest.hexdigest())
+        self._ended = True  # from here on nothing more may be written, not even that the disk failed
+        self._sync()
 
     def __enter__(self) -> Self:
         return self
@@ -106,13 +106,23 @@ class Writer:
         finally:
             os.close(self._file)
 
+    def _sync(self) -> None:
+        with writing(self.path):
+            os.fsync(self._file)
+
     def _write(self, records: list[Record]) -> None:
         data = "".join(json.dumps(r, separators=(",", ":"), allow_nan=False) + "\n" for r in records).encode()
         with writing(self.path):
-            while data:
-                done = os.write(self._file, data)
-                self._digest.update(data[:done])
-                data = data[done:]
+            try:
+                done = 0
+                while done < len(data):
+                    done += os.write(self._file, data[done:])
+            except BaseException:  # take a torn line back: what is written next must be a line of its own
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._file, self._size)
+                raise
+        self._digest.update(data)
+        self._size += len(data)
 
 
 def read(path: Path) -> tuple[list[Record], bool | None]:
@@ -124,7 +134,7 @@ def read(path: Path) -> tuple[list[Record], bool | None]:
     for line in data.split(b"\n")[:-1]:  # what follows the last newline was torn off by a crash
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return records, False
         if not isinstance(record, dict) or "kind" not in record:
             return records, False

@@ -7,7 +7,8 @@ import secrets
 import time
 from pathlib import Path
 
-from halftime.errors import BadData, UnknownName, shorten, unknown, writing
+from halftime.errors import BadData, InputError, UnknownName, shorten, unknown, writing
+from halftime.ledger.lines import read
 from halftime.run import Run, attempt_files
 
 
@@ -63,7 +64,10 @@ class Ledger:
         path = self.find(name)
         if path.parent.name == "proofs":
             raise UnknownName(f"{path.name} is a proof, not a run: see `halftime report {path.name}`")
-        return Run.load(path)
+        found = load(path)
+        if found is None:
+            raise BadData(f"run {path.name} has no first line yet: it is just starting, or was killed before it")
+        return found
 
     def check_writable(self) -> None:
         """Refuse a full or read-only disk before any work is done."""
@@ -76,12 +80,18 @@ class Ledger:
                 probe.unlink(missing_ok=True)
 
 
+def load(folder: Path) -> Run | None:
+    """The run in a folder, or None where it has no first line yet: just starting, or killed before it.
+
+    Raises:
+        BadData: it is no run's record.
+    """
+    try:
+        return Run.load(folder) if any(read(path)[0] for path in attempt_files(folder)) else None
+    except (KeyError, IndexError, ValueError, TypeError, InputError) as error:
+        raise BadData(f"{folder} is not a run's record ({type(error).__name__} {error}): move it away") from error
+
+
 def load_all(ledger: Ledger) -> list[Run]:
-    """Every run; one that cannot be read is named."""
-    found = []
-    for folder in ledger.runs:
-        try:
-            found.append(Run.load(folder))
-        except (KeyError, IndexError, ValueError) as error:
-            raise BadData(f"{folder} is not a run's record ({type(error).__name__} {error}): move it away") from error
-    return found
+    """Every run that has begun, oldest first; one that cannot be read is named."""
+    return [run for run in map(load, ledger.runs) if run is not None]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from halftime.errors import BadData
 from halftime.ledger.lines import read
-from halftime.ledger.store import Ledger
+from halftime.ledger.store import Ledger, load_all
 from halftime.measure.statistics import Interval, Pair, difference, median, seeds_needed, speedup, spread
 from halftime.measure.tuned import Tuning, tuning
-from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.run import Run, attempt_files
 
@@ -160,17 +158,17 @@ class Proof:
         }
 
     @classmethod
-    def load(cls, folder: Path, ledger: Ledger, methods: Sequence[Method] = ()) -> Proof:
-        """Read a proof and its runs from the ledger, and judge them anew; `methods` as in `Run.load`."""
+    def load(cls, folder: Path, ledger: Ledger) -> Proof:
+        """Read a proof and its runs from the ledger, and judge them anew."""
         records = [record for path in attempt_files(folder) for record in read(path)[0]]
         if not records or records[0]["kind"] != "start":
             raise BadData(f"{folder} is not a proof's record: move it away")
         start = records[0]
-        runs = [Run.load(path, methods) for path in ledger.runs]
+        runs = load_all(ledger)
         seeds = tuple(start["seeds"])
         arms = {}
         for name in ("base", "fast"):
-            recipe = Recipe.from_dict(start[name], {type(m) for m in methods}, strangers=True)
+            recipe = Recipe.from_dict(start[name], strangers=True)
             mine = {
                 run.seed: run
                 for run in runs

@@ -60,7 +60,10 @@ def tuning(recipe: Recipe, workload: dict[str, Any], runs: Iterable[Run]) -> Tun
         if run.group or run.state not in ("finished", "failed") or any(run.workload[k] != workload[k] for k in same):
             continue
         tried = getattr(run.recipe.get("optimizer"), "lr", None)
-        if tried is not None and recipe.plus(type(method).from_dict({**method.to_dict(), "lr": tried})) == run.recipe:
+        if (
+            tried is not None
+            and recipe.plus(type(method).from_dict({**method.to_dict(), "lr": tried})).hash == run.recipe.hash
+        ):
             found.setdefault(tried, []).append(run)
     sign = 1.0 if workload["better"] == "higher" else -1.0
     tries = []

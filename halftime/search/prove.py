@@ -13,7 +13,7 @@ from halftime.errors import BadValue, BadWorkload, shorten
 from halftime.ledger.fingerprint import fingerprint
 from halftime.ledger.lines import Writer, read
 from halftime.ledger.resume import identity
-from halftime.ledger.store import Ledger
+from halftime.ledger.store import Ledger, load_all
 from halftime.measure.device import pick
 from halftime.measure.proof import Proof
 from halftime.recipe import Recipe
@@ -76,7 +76,7 @@ def prove(
                 _train_once(
                     workload, recipe, seed, f"{folder.name}/{name}", ledger, device=device, quiet=quiet, source=source
                 )
-        found = Proof.load(folder, ledger, (*base.methods, *fast.methods))
+        found = Proof.load(folder, ledger)
         log.record(
             "judged", verdict=found.verdict, words=found.words, runs=_digests((*found.base.runs, *found.fast.runs))
         )
@@ -86,7 +86,7 @@ def prove(
 
 def _train_once(workload: Workload, recipe: Recipe, seed: int, group: str, ledger: Ledger, **how: Any) -> None:
     """Train one arm on one seed, unless that is done; go on with a run that was stopped or killed."""
-    before = [run for run in map(Run.load, ledger.runs) if run.group == group and run.seed == seed]
+    before = [run for run in load_all(ledger) if run.group == group and run.seed == seed]
     if any(run.state in ("finished", "failed") for run in before):
         return
     stopped = next((run.id for run in before if run.state in ("preempted", "killed", "lost")), None)
