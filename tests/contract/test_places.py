@@ -79,7 +79,7 @@ def test_an_epoch_is_an_epoch_of_what_is_served(tmp_path: Path) -> None:
 
 def test_a_method_from_elsewhere_is_read_back_in_its_run(tmp_path: Path) -> None:
     run = trained(task(), recipe(Half(share=0.25), steps=2), tmp_path)
-    assert any(isinstance(m, Half) and m.share == 0.25 for m in run.recipe.methods)
+    assert "Half(share=0.25)" in map(str, run.recipe.methods)
     with pytest.raises(ht.Stopped) as stopped:
         trained(task(train=Interrupting(TRAIN, at=4, act=terminate)), recipe(Half(), steps=8), tmp_path)
     again = trained(task(), recipe(Half(), steps=8), tmp_path, resume=stopped.value.run)

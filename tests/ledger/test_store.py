@@ -12,18 +12,18 @@ import pytest
 import halftime as ht
 from halftime.errors import BadData, StorageError, UnknownName
 from halftime.ledger.lines import Writer
-from halftime.ledger.resume import process
 from halftime.ledger.store import Ledger, load_all
-from halftime.run import SILENT, Run
+from halftime.run import SILENT, Run, process_id
 
 ABOUT = {"name": "w", "source": "", "target": 0.9, "better": "higher", "margin": 0.0045, "data": "0"}
+HERE = {"host": socket.gethostname(), "process": process_id()}
 
 
 def begun(ledger, name, **changes):
     """A run's record with its first line, still open."""
     log = Writer(ledger.root / "runs" / name / "attempt-001.jsonl")
     facts = {"workload": ABOUT, "recipe": ht.Recipe(steps=1).to_dict(), "recipe_hash": "0", "seed": 0, "group": ""}
-    about = {"run": name, "step": 0, "seconds": 0.0, "device": "cpu", "fingerprint": {}, **process()}
+    about = {"run": name, "step": 0, "seconds": 0.0, "device": "cpu", "fingerprint": {}, **HERE}
     log.record("start", **(facts | about | changes))
     return log
 
@@ -143,8 +143,15 @@ def test_the_last_attempt_tells_the_state_and_time_is_the_sum(ledger):
     first = ledger.root / "runs" / "r1" / "attempt-001.jsonl"
     second = Writer(ledger.attempt(ledger.find("r1")))
     assert Run.load(first.parent).state == "preempted"  # the second attempt has no line yet
-    facts = {"workload": ABOUT, "recipe": ht.Recipe(steps=9).to_dict(), "seed": 0, "device": "cpu", "fingerprint": {}}
-    second.record("start", run="r1", step=5, seconds=2.0, **facts, **process())
+    facts = {
+        "workload": ABOUT,
+        "recipe": ht.Recipe(steps=9).to_dict(),
+        "seed": 0,
+        "group": "",
+        "device": "cpu",
+        "fingerprint": {},
+    }
+    second.record("start", run="r1", step=5, seconds=2.0, **facts, **HERE)
     second.end("finished", step=9, seconds=4.0, held=2.5, spans={"data": 0.25})
     run = ledger.run("r1")
     assert (run.state, run.attempts, run.steps, run.seconds) == ("finished", 2, 9, 4.0)
