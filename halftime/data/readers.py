@@ -87,6 +87,13 @@ def read_cifar_parquet(paths: Sequence[Path]) -> Records:
         from PIL import Image
     except ImportError as error:
         raise BadData(f"reading {paths[0]} needs {error.name}: pip install 'halftime[parquet]'") from None
+
+    def decoded(image: dict[str, bytes]) -> np.ndarray[Any, Any]:
+        pixels = np.asarray(Image.open(io.BytesIO(image["bytes"])).convert("RGB"))
+        if pixels.shape != (*_CIFAR[1:], _CIFAR[0]):
+            raise ValueError(f"an image of shape {pixels.shape}")
+        return pixels.transpose(2, 0, 1).reshape(-1)
+
     blocks = []
     for path in paths:
         with reading(path):
@@ -94,10 +101,7 @@ def read_cifar_parquet(paths: Sequence[Path]) -> Records:
             block = np.empty((table.num_rows, _RECORD), np.uint8)
             block[:, 0] = np.asarray(table["label"].to_pylist(), dtype=np.uint8)
             for row, image in zip(block, table["img"].to_pylist(), strict=True):
-                pixels = np.asarray(Image.open(io.BytesIO(image["bytes"])).convert("RGB"))
-                if pixels.shape != (*_CIFAR[1:], _CIFAR[0]):
-                    raise ValueError(f"an image of shape {pixels.shape}")
-                row[1:] = pixels.transpose(2, 0, 1).reshape(-1)
+                row[1:] = decoded(image)
             blocks.append(block)
     return np.concatenate(blocks)
 

@@ -88,13 +88,20 @@ def test_sigterm_before_the_first_step_leaves_nothing(tmp_path):
 
 def test_the_first_signal_is_kept_and_the_second_interrupts():
     before = signal.getsignal(signal.SIGINT)
-    with Interrupts() as stop:
+    with pytest.raises(KeyboardInterrupt), Interrupts() as stop:
         assert stop.signal is None
         signal.raise_signal(signal.SIGINT)
         assert stop.signal is signal.SIGINT
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_that_nobody_obeyed_reaches_the_caller():
+    reached = []
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        signal.raise_signal(signal.SIGINT)
+        reached.append(True)
+    assert reached == [True]
 
 
 def test_the_second_ctrl_c_ends_a_run_at_once(tmp_path):
