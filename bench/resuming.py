@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # the first optimizer step imports it, which takes a second: here once for all children
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -28,7 +29,7 @@ from bench import children, damage, tables
 from halftime import methods as m
 from halftime.data.feed import Tensors
 from halftime.errors import StorageError
-from halftime.ledger.store import Ledger
+from halftime.ledger.store import Ledger, load_all
 from halftime.run import Run
 from halftime.train import train
 
@@ -87,14 +88,15 @@ class Course:
 
     def go(self, disk: damage.Disk | None = None) -> tuple[int, int]:
         """A child that starts the training, or goes on with it."""
-        runs = Ledger(self.root).runs
+        begun = load_all(Ledger(self.root))  # without one that was stopped before its first line
+        resume = begun[0].id if begun else None
 
         def work(pipe: int) -> int:
             try:
                 with disk or contextlib.nullcontext():
-                    again = {"resume": runs[0].name if runs else None, "checkpoint_every": self.every}
-                    task = workload(None if disk else pipe)
-                    train(task, self.recipe, SEED, device="cpu", ledger=self.root, quiet=True, **again)
+                    task = workload(None if disk else pipe)  # that pipe is not on the disk that fails
+                    train(task, self.recipe, SEED, device="cpu", ledger=self.root, quiet=True, resume=resume,
+                          checkpoint_every=self.every)  # fmt: skip
             except ht.Stopped:
                 return STOPPED
             except StorageError as error:
@@ -106,7 +108,12 @@ class Course:
     @property
     def run(self) -> Run:
         """The record so far."""
-        return Run.load(Ledger(self.root).runs[0])
+        return load_all(Ledger(self.root))[0]
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return [run.state for run in load_all(Ledger(self.root))] == ["finished"]
 
     def same(self, other: Course) -> bool:
         """Whether two finished courses have the same weights and scores."""
@@ -134,8 +141,8 @@ def stop(course: Course, dice: random.Random, seen: Counter[str]) -> bool:
     if code in (0, 70):  # it was faster than the signal, or broke
         return False
     seen[number.name] += 1
-    run = course.run
     if code == STOPPED:
+        run = course.run
         seen["stopped mid-epoch"] += run.steps % 12 != 0
         kept = [int(p.stem.removeprefix("step-")) for p in (run.folder / "checkpoints").glob("step-*.json")]
         seen["SIGTERM that lost steps"] += run.steps > max(kept, default=0)
@@ -154,7 +161,7 @@ def trials(root: Path, points: int, dice: random.Random) -> tuple[list[tables.Fi
                 break
         if dice.random() < 0.3:
             stop(found, dice, seen[name])
-        if found.run.state != "finished":
+        if not found.finished:
             children.ended(*found.go())
         seen[name]["points"] += 1
         seen[name]["different"] += not found.same(wanted[name])
@@ -180,7 +187,7 @@ def faults(root: Path, n: int, dice: random.Random) -> tuple[list[tables.Figure]
         code = children.ended(*found.go(damage.Disk(dice.randint(1, 250), error)))
         seen[error]["trainings"] += 1
         seen[error]["stopped"] += code == FULL
-        if not Ledger(found.root).runs or found.run.state != "finished":
+        if not found.finished:
             children.ended(*found.go())
         seen[error]["wrong"] += code not in (0, FULL) or not found.same(wanted)
     rows = [{"error": damage.called(error), **seen[error]} for error in damage.ERRORS]

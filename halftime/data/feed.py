@@ -126,19 +126,26 @@ class Feed:
 
     def batches(self, step: int = 0) -> Iterator[Any]:
         """Batches without end, from a step on; the step counts from the start of the training."""
-        first, per_epoch = divmod(step, self.steps_per_epoch)[::-1], self.steps_per_epoch
-        for epoch in itertools.count(step // per_epoch):
-            indices = self.indices(epoch)
-            for position in range(first[0], per_epoch):
-                chosen = indices[position * self.batch_size : (position + 1) * self.batch_size]
-                yield fetch(self.dataset, chosen, (self.seed, epoch, position * self.batch_size))
-            first = (0, 0)
+        generator = torch.Generator()  # made once, seeded anew for each batch: making one costs more than a small batch
+        epoch, first = divmod(step, self.steps_per_epoch)
+        for epoch in itertools.count(epoch):
+            pieces = self.indices(epoch).split(self.batch_size)
+            for number in range(first, len(pieces)):
+                yield fetch(self.dataset, pieces[number], (self.seed, epoch, number * self.batch_size), generator)
+            first = 0
 
 
-def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int]) -> Any:
-    """The samples `indices` [B] as one batch; all randomness comes from `at` = (seed, epoch, position)."""
+def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int], generator: torch.Generator | None = None) -> Any:
+    """The samples of a data set as one batch.
+
+    Args:
+        dataset: map-style, or with `batch(indices, generator)`.
+        indices: [B].
+        at: (seed, epoch, position) of the first sample: all randomness comes from these three.
+        generator: one to use again; its state does not matter.
+    """
     if hasattr(dataset, "batch"):
-        return dataset.batch(indices, torch.Generator().manual_seed(key(*at)))
+        return dataset.batch(indices, (generator or torch.Generator()).manual_seed(key(*at)))
     seed, epoch, position = at
     samples = []
     with _random_kept():

@@ -86,7 +86,10 @@ def stored(ledger: Ledger, run: str | None, facts: dict[str, Any]) -> tuple[int,
     if not any(folder.glob("step-*.json")):
         return 0, {}
     step, state, notice = checkpoint.read(folder)
-    return step, state | {"notice": notice}
+    threads = before.fingerprint["machine"].get("threads"), torch.get_num_threads()
+    if threads[0] not in (None, threads[1]):
+        notice = f"{notice} the first attempt ran on {threads[0]} threads, this one on {threads[1]}: results differ by rounding"
+    return step, state | {"notice": notice.strip()}
 
 
 def state(

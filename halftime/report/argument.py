@@ -211,18 +211,15 @@ def differences(base: Recipe, fast: Recipe) -> list[tuple[str, str, str, str]]:
         elif called not in first:
             rows.append((called, "absent", _fields(second[called]), "fast"))
         else:
-            for field in dict.fromkeys((*first[called], *second[called])):
-                a, b = (_value(values[called].get(field)) for values in (first, second))
-                if a != b:
-                    rows.append((f"{called} · {field}", a, b, "changed"))
-    for what, a, b in (
+            fields = dict.fromkeys((*first[called], *second[called]))
+            values = [(f"{called} · {f}", first[called].get(f), second[called].get(f)) for f in fields]
+            rows += [(what, _value(a), _value(b), "changed") for what, a, b in values if _value(a) != _value(b)]
+    sizes = [
         ("budget", base.budget, fast.budget),
         ("batch size", str(base.batch_size), str(fast.batch_size)),
         ("micro batch", _value(base.micro_batch), _value(fast.micro_batch)),
-    ):
-        if a != b:
-            rows.append((what, a, b, "changed"))
-    return rows
+    ]
+    return rows + [(what, a, b, "changed") for what, a, b in sizes if a != b]
 
 
 def _fields(values: dict[str, Any]) -> str:
