@@ -127,9 +127,9 @@ class Feed:
     def batches(self, step: int = 0) -> Iterator[Any]:
         """Batches without end, from a step on; the step counts from the start of the training."""
         generator = torch.Generator()  # made once, seeded anew for each batch: making one costs more than a small batch
-        epoch, first = divmod(step, self.steps_per_epoch)
-        for epoch in itertools.count(epoch):
-            pieces = self.indices(epoch).split(self.batch_size)
+        begun, first = divmod(step, self.steps_per_epoch)
+        for epoch in itertools.count(begun):
+            pieces = torch.split(self.indices(epoch), self.batch_size)
             for number in range(first, len(pieces)):
                 yield fetch(self.dataset, pieces[number], (self.seed, epoch, number * self.batch_size), generator)
             first = 0

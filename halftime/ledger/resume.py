@@ -88,7 +88,7 @@ def stored(ledger: Ledger, run: str | None, facts: dict[str, Any]) -> tuple[int,
     step, state, notice = checkpoint.read(folder)
     threads = before.fingerprint["machine"].get("threads"), torch.get_num_threads()
     if threads[0] not in (None, threads[1]):
-        notice = f"{notice} the first attempt ran on {threads[0]} threads, this one on {threads[1]}: results differ by rounding"
+        notice += f" {threads[1]} threads instead of {threads[0]} before: results may differ by rounding"
     return step, state | {"notice": notice.strip()}
 
 

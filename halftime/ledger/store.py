@@ -37,10 +37,10 @@ class Ledger:
         return sorted(p for p in folder.iterdir() if attempt_files(p)) if folder.is_dir() else []
 
     def new(self, kind: str) -> Path:
-        """A fresh folder for a "run" or a "proof", named by its time in milliseconds and two random characters."""
+        """A fresh folder for a "run" or a "proof", named by its time in milliseconds and four random characters."""
         now = time.time()
         when = f"{time.strftime('%y%m%d-%H%M%S', time.localtime(now))}-{int(now % 1 * 1000):03d}"
-        return self.root / f"{kind}s" / f"{kind[0]}{when}{secrets.token_hex(1)}"
+        return self.root / f"{kind}s" / f"{kind[0]}{when}{secrets.token_hex(2)}"
 
     def attempt(self, folder: Path) -> Path:
         """The file for the next attempt of a run or a proof."""
