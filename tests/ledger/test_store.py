@@ -70,7 +70,7 @@ def test_a_run_that_was_killed_before_its_first_line_does_not_hide_the_others(le
     for name, content in (("r2", b""), ("r3", b'{"kind":"sta')):
         (ledger.root / "runs" / name).mkdir()
         (ledger.root / "runs" / name / "attempt-001.jsonl").write_bytes(content)
-        with pytest.raises(BadData, match=f"{name} has no first record") as refused:
+        with pytest.raises(BadData, match=f"{name} has no first line yet") as refused:
             ledger.run(name)
         assert "\n" not in str(refused.value)
     assert [run.id for run in load_all(ledger)] == ["r1"]
