@@ -39,6 +39,7 @@ class Builtin:
 _TABLE = (
     Builtin("digits", "8x8 digits, a small convolutional network; seconds on two CPU cores", "digits"),
     Builtin("fashion_mnist", "28x28 clothes, a small convolutional network; for CPUs", "fashion_mnist"),
+    Builtin("fashion_mnist_textbook", "28x28 clothes, a network without normalisation; the demo's", "fashion_mnist"),
     Builtin("cifar10", "32x32 colour photographs, a small convolutional network; for CPUs", "cifar10"),
     Builtin("shakespeare", "characters of Shakespeare, a small GPT; for CPUs", "shakespeare"),
     Builtin("digits_resnet18", "8x8 digits, ResNet-18; for a GPU", "digits"),

@@ -11,7 +11,7 @@ from halftime.data.images import Images
 from halftime.data.readers import checked, read_idx
 from halftime.measure.score import accuracy
 from halftime.workload import Workload
-from halftime.workloads.networks import ResNet18, SmallConv
+from halftime.workloads.networks import ResNet18, SmallConv, Textbook
 
 MEAN, STD = (0.2860,), (0.3530,)  # of the 60,000 training images; 0 is black, 1 is white
 
@@ -24,6 +24,15 @@ def fashion_mnist() -> Workload:
     rate has decayed. The margin is 0.5 %: less than twice the standard error of such an accuracy over 10,000 images.
     """
     return _workload("fashion_mnist", lambda: SmallConv(1, 10, (24, 48, 64, 96), (2, 2, 1, 1)), target=0.91)
+
+
+def fashion_mnist_textbook() -> Workload:
+    """Fashion-MNIST to 89.5 % with a network as in textbooks, 106,000 weights: seconds on two CPU cores; the demo's.
+
+    Why 0.895: it is far above the linear classifier and the nearest neighbour of the workload above, and plain gradient
+    descent at the best constant rate just reaches it, so that a demo of a few minutes compares recipes that both arrive.
+    """
+    return _workload("fashion_mnist_textbook", lambda: Textbook(1, 10, side=28), target=0.895)
 
 
 def fashion_mnist_resnet18() -> Workload:

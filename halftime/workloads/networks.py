@@ -41,6 +41,33 @@ class SmallConv(nn.Module):
         return logits
 
 
+class Textbook(nn.Sequential):
+    """Two strided convolutions and two linear layers, with nothing to normalise (after LeCun et al. 1998).
+
+    Args:
+        channels: of the images.
+        classes: how many logits come out.
+        side: of the images, in pixels; the linear layers fix it.
+
+    Example:
+        >>> Textbook(1, 10, side=28)(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(self, channels: int, classes: int, side: int) -> None:
+        last = -(-(-(-side // 2)) // 2)  # each stride of 2 halves the side, rounded up
+        super().__init__(
+            nn.Conv2d(channels, 16, 5, 2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, 2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * last * last, 64),
+            nn.ReLU(),
+            nn.Linear(64, classes),
+        )
+
+
 class ResNet18(nn.Module):
     """ResNet-18 (He et al. 2016) with the stem for small images: one 3x3 convolution, no pooling before the stages.
 
