@@ -12,6 +12,7 @@ from halftime.errors import BadData
 if TYPE_CHECKING:
     from halftime.ledger.store import Ledger
     from halftime.measure.tuned import Tuning
+    from halftime.places import Method
     from halftime.recipe import Recipe
     from halftime.workload import Workload
 
@@ -59,15 +60,16 @@ def _story() -> tuple[Workload, Recipe, Recipe]:
     from halftime.methods import SGD, AdamW, OneCycle
     from halftime.recipe import Recipe
 
-    def story(name: str, rate: float, slow: int, quick: int, size: int) -> tuple[Workload, Recipe, Recipe]:
-        plain = Recipe([SGD(momentum=0.0)], epochs=slow, batch_size=size)
-        return workloads.get(name), plain, Recipe([AdamW(lr=rate), OneCycle()], epochs=quick, batch_size=size)
+    def story(name: str, fast: list[Method], slow: int, quick: int, size: int) -> tuple[Workload, Recipe, Recipe]:
+        base = Recipe([SGD(momentum=0.0)], epochs=slow, batch_size=size)
+        return workloads.get(name), base, Recipe(fast, epochs=quick, batch_size=size)
 
     try:
-        return story("fashion_mnist_textbook", rate=0.008, slow=9, quick=3, size=64)
+        fast = [AdamW(lr=0.008, beta2=0.98), OneCycle(warmup=0.15)]
+        return story("fashion_mnist_textbook", fast, slow=12, quick=3, size=128)
     except BadData as error:
         _say(f"Fashion-MNIST cannot be had ({error}); taking the digits instead.\n")
-        return story("digits", rate=0.01, slow=60, quick=20, size=32)
+        return story("digits", [AdamW(lr=0.01), OneCycle()], slow=60, quick=20, size=32)
 
 
 def _tuned(workload: Workload, plain: Recipe, ledger: Ledger) -> Recipe:

@@ -29,8 +29,8 @@ def fashion_mnist() -> Workload:
 def fashion_mnist_textbook() -> Workload:
     """Fashion-MNIST to 89.5 % with a network as in textbooks, 106,000 weights: seconds on two CPU cores; the demo's.
 
-    Why 0.895: it is far above the linear classifier and the nearest neighbour of the workload above, and plain gradient
-    descent at the best constant rate just reaches it, so that a demo of a few minutes compares recipes that both arrive.
+    Why 0.895: it is far above the linear classifier and the nearest neighbour of the workload above, and plain
+    gradient descent at the best constant rate just reaches it: a demo of minutes compares recipes that both arrive.
     """
     return _workload("fashion_mnist_textbook", lambda: Textbook(1, 10, side=28), target=0.895)
 

@@ -55,7 +55,7 @@ class Textbook(nn.Sequential):
     """
 
     def __init__(self, channels: int, classes: int, side: int) -> None:
-        last = -(-(-(-side // 2)) // 2)  # each stride of 2 halves the side, rounded up
+        last = (side + 3) // 4  # two strides of 2, each rounded up
         super().__init__(
             nn.Conv2d(channels, 16, 5, 2, padding=2),
             nn.ReLU(),
