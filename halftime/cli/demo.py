@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from halftime.recipe import Recipe
     from halftime.workload import Workload
 
-SEEDS = 5
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)  # learning rates that the textbook recipe is given a chance with
 TUNING_SEED = 1000  # not one of the proof's
 PAGE = "demo.html"
@@ -34,7 +33,7 @@ def run(given: argparse.Namespace) -> int:  # noqa: ARG001
 
     ledger = Ledger()
     ledger.check_writable()
-    workload, plain, fast = _story()
+    workload, plain, fast, seeds = _story()
     _say(
         f"halftime demo on {workload.name}: who reaches a validation score of {workload.target:g} sooner?\n"
         "  base: plain SGD at a constant learning rate, as in a textbook, its rate chosen with care\n"
@@ -42,8 +41,8 @@ def run(given: argparse.Namespace) -> int:  # noqa: ARG001
     )
     _say(f"\n1. The base gets the best of {len(RATES)} learning rates, a full training each.")
     base = _tuned(workload, plain, ledger)
-    _say(f"\n2. Both train on the same {SEEDS} seeds, in random order within each.")
-    proof = prove(workload, base, fast, SEEDS, ledger=ledger, source=workload.name)
+    _say(f"\n2. Both train on the same {seeds} seeds, in random order within each.")
+    proof = prove(workload, base, fast, seeds, ledger=ledger, source=workload.name)
     read.write_page(PAGE, proof_page(proof))
     medians = f"base: {proof.base.typical or 0:.1f} s, fast: {proof.fast.typical or 0:.1f} s (medians)"
     _say(
@@ -54,22 +53,21 @@ def run(given: argparse.Namespace) -> int:  # noqa: ARG001
     return 0 if proof.verdict in ("proved", "provisional") else 1
 
 
-def _story() -> tuple[Workload, Recipe, Recipe]:
-    """(workload, base recipe, fast recipe): Fashion-MNIST if it can be had, else the digits."""
+def _story() -> tuple[Workload, Recipe, Recipe, int]:
+    """(workload, base recipe, fast recipe, seeds): Fashion-MNIST if it can be had, else the digits."""
     from halftime import workloads
     from halftime.methods import SGD, AdamW, OneCycle
     from halftime.recipe import Recipe
 
-    def story(name: str, fast: list[Method], slow: int, quick: int, size: int) -> tuple[Workload, Recipe, Recipe]:
-        base = Recipe([SGD(momentum=0.0)], epochs=slow, batch_size=size)
-        return workloads.get(name), base, Recipe(fast, epochs=quick, batch_size=size)
+    def arms(fast: list[Method], slow: int, quick: int, size: int) -> tuple[Recipe, Recipe]:
+        return Recipe([SGD(momentum=0.0)], epochs=slow, batch_size=size), Recipe(fast, epochs=quick, batch_size=size)
 
     try:
         fast = [AdamW(lr=0.008, beta2=0.98), OneCycle(warmup=0.15)]
-        return story("fashion_mnist_textbook", fast, slow=12, quick=3, size=128)
+        return workloads.get("fashion_mnist_textbook"), *arms(fast, slow=12, quick=3, size=128), 5
     except BadData as error:
         _say(f"Fashion-MNIST cannot be had ({error}); taking the digits instead.\n")
-        return story("digits", [AdamW(lr=0.01), OneCycle()], slow=60, quick=20, size=32)
+        return workloads.get("digits"), *arms([AdamW(lr=0.02), OneCycle()], slow=40, quick=12, size=64), 10
 
 
 def _tuned(workload: Workload, plain: Recipe, ledger: Ledger) -> Recipe:
