@@ -97,22 +97,29 @@ def options(about: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def printed(content: Mapping[str, Any]) -> str:
+    """What a file of results says, for a terminal: its tables, then each figure with what was predicted."""
+    about, machine = [f"{content['date']}", ""], content["machine"]
+    about[1] = f"{machine['cpu']}, {machine['cores']} cores, torch {content['packages']['torch']}"
+    parts = [", ".join(about)]
+    parts += [f"{title}\n{text(rows)}" for title, rows in content["tables"].items()]
+    parts += [f"{f['question']}\n  predicted {f['predicted']}; measured {measured(f)}" for f in content["figures"]]
+    return "\n\n".join(parts) + "\n"
+
+
 def publish(
     given: argparse.Namespace, figures: Sequence[Figure], tables: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> None:
-    """Print the tables and the figures, and write them where `--json` says."""
-    for title, rows in tables.items():
-        print(f"\n{title}\n{text(rows)}")
-    print()
-    for figure in figures:
-        print(f"{figure['question']}\n  predicted {figure['predicted']}; measured {measured(figure)}")
+    """Print the tables and the figures, and write them where `--json` says, the printed text beside."""
+    made_by = fingerprint(torch.device("cpu"))
+    content = {
+        "date": given.date,
+        **made_by,
+        "figures": list(figures),
+        "tables": {k: list(v) for k, v in tables.items()},
+    }
+    print(printed(content))
     if given.json:
-        made_by = fingerprint(torch.device("cpu"))
-        content = {
-            "date": given.date,
-            **made_by,
-            "figures": list(figures),
-            "tables": {k: list(v) for k, v in tables.items()},
-        }
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        given.json.with_suffix(".txt").write_text(printed(content))

@@ -117,7 +117,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     )
     update = _only(updates, recipe)
     plan = Plan.of(state["plan"]) if state else plan or Plan.for_budget(recipe, feed.steps_per_epoch)
-    pacer = Pacer(plan, recipe.minutes * 60.0) if recipe.minutes and (state or plan.open) else None
+    pacer = Pacer(plan, recipe.minutes * 60.0) if recipe.minutes and state.get("paced", plan.open) else None
     going_on.restore(state, network, optimizer, acting)  # gives the optimizer new groups
     groups = [(g, g.setdefault("initial_lr", g["lr"])) for g in optimizer.param_groups]
 
@@ -148,8 +148,8 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     def save() -> int:
         with clock.span("checkpoint"):
             log.record("checkpoint", durable=True, **standing())
-            content = going_on.state(network, optimizer, acting, where, plan=plan.segments, seconds=clock.seconds)
-            checkpoint.write(folder / "checkpoints", step, content)
+            about = {"plan": plan.segments, "paced": pacer is not None, "seconds": clock.seconds}
+            checkpoint.write(folder / "checkpoints", step, going_on.state(network, optimizer, acting, where, **about))
         return step
 
     def judge() -> None:

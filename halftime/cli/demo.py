@@ -59,12 +59,12 @@ def _story() -> tuple[Workload, Recipe, Recipe, int]:
     from halftime.methods import SGD, AdamW, OneCycle
     from halftime.recipe import Recipe
 
-    def arms(fast: list[Method], slow: int, quick: int, size: int) -> tuple[Recipe, Recipe]:
+    def arms(fast: list[Method], slow: float, quick: float, size: int) -> tuple[Recipe, Recipe]:
         return Recipe([SGD(momentum=0.0)], epochs=slow, batch_size=size), Recipe(fast, epochs=quick, batch_size=size)
 
     try:
-        fast = [AdamW(lr=0.008, beta2=0.98), OneCycle(warmup=0.15)]
-        return workloads.get("fashion_mnist_textbook"), *arms(fast, slow=12, quick=3, size=128), 5
+        fast = [AdamW(lr=0.006, beta2=0.98), OneCycle(warmup=0.15)]
+        return workloads.get("fashion_mnist_textbook"), *arms(fast, slow=10, quick=3.5, size=128), 5
     except BadData as error:
         _say(f"Fashion-MNIST cannot be had ({error}); taking the digits instead.\n")
         return workloads.get("digits"), *arms([AdamW(lr=0.02), OneCycle()], slow=40, quick=12, size=64), 10

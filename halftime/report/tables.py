@@ -30,7 +30,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def cell(value: Any) -> str:
     """One value in a few characters."""
-    if value is None or value == math.inf:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
