@@ -1,7 +1,7 @@
 """The demo, timed from outside: at most 6 minutes on two cores, verdict proved or provisional, ratio at least 2.
 
-`python -m bench.demo` runs `make demo` in a checkout whose environment is warm, with a ledger of its own, and reads the proof from that ledger. The ratios are those of the demo's paired seeds; where the base
-missed its target, the ratio is what it is at least.
+`python -m bench.demo` runs `make demo` in a checkout whose environment is warm, with a ledger of its own, and reads the
+proof from it. The ratios are those of the demo's paired seeds; where the base missed, the ratio is what it is at least.
 """
 
 from __future__ import annotations
