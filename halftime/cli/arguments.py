@@ -27,8 +27,7 @@ def workload(text: str, target: float | None = None) -> tuple[Workload, tuple[ty
     from halftime.workload import Workload
 
     if not text.endswith(".py"):
-        found = workloads.get(text)
-        return (found if target is None else dataclasses.replace(found, target=target)), (), text
+        return workloads.get(text, target), (), text
     module = _load(Path(text), "workload")
     found = getattr(module, "workload", None)
     if not isinstance(found, Workload):
