@@ -99,7 +99,10 @@ def read_cifar_parquet(paths: Sequence[Path]) -> Records:
         with reading(path):
             table = pyarrow.parquet.read_table(path, columns=["img", "label"])
             block = np.empty((table.num_rows, _RECORD), np.uint8)
-            block[:, 0] = np.asarray(table["label"].to_pylist(), dtype=np.uint8)
+            labels = np.asarray(table["label"].to_pylist(), dtype=np.int64)
+            if ((labels < 0) | (labels > 255)).any():  # older NumPy would wrap them round in silence
+                raise ValueError(f"labels from {labels.min()} to {labels.max()}")
+            block[:, 0] = labels
             for row, image in zip(block, table["img"].to_pylist(), strict=True):
                 row[1:] = decoded(image)
             blocks.append(block)
