@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from halftime.data.keeper import Keeper
     from halftime.errors import HalftimeError, InputError, Stopped, StorageError
     from halftime.ledger.store import Ledger
     from halftime.measure.plan import Plan
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 # The menu. Names are fetched when first used, so that `halftime --help` need not wait for torch.
 _MENU = {
     "HalftimeError": "errors", "InputError": "errors", "Stopped": "errors", "StorageError": "errors",
-    "Ledger": "ledger.store", "Method": "places", "Places": "places", "Plan": "measure.plan", "Proof": "measure.proof",
+    "Keeper": "data.keeper", "Ledger": "ledger.store", "Method": "places", "Places": "places", "Plan": "measure.plan", "Proof": "measure.proof",
     "Recipe": "recipe", "Run": "run", "Workload": "workload", "accuracy": "measure.score", "prove": "search.prove",
     "setting": "settings", "train": "train",
 }  # fmt: skip
@@ -42,6 +43,7 @@ _MENU = {
 __all__ = [
     "HalftimeError",
     "InputError",
+    "Keeper",
     "Ledger",
     "Method",
     "Places",

@@ -16,8 +16,8 @@ from halftime.workload import Workload
 
 def test_exported_names() -> None:
     assert sorted(halftime.__all__) == [
-        "HalftimeError", "InputError", "Ledger", "Method", "Places", "Plan", "Proof", "Recipe", "Run", "Stopped",
-        "StorageError", "Workload", "accuracy", "prove", "setting", "train",
+        "HalftimeError", "InputError", "Keeper", "Ledger", "Method", "Places", "Plan", "Proof", "Recipe", "Run",
+        "Stopped", "StorageError", "Workload", "accuracy", "prove", "setting", "train",
     ]  # fmt: skip
     assert sorted(halftime._MENU) == sorted(halftime.__all__)
     for name in halftime.__all__:
