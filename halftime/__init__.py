@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 # The menu. Names are fetched when first used, so that `halftime --help` need not wait for torch.
 _MENU = {
     "HalftimeError": "errors", "InputError": "errors", "Stopped": "errors", "StorageError": "errors",
-    "Keeper": "data.keeper", "Ledger": "ledger.store", "Method": "places", "Places": "places", "Plan": "measure.plan", "Proof": "measure.proof",
-    "Recipe": "recipe", "Run": "run", "Workload": "workload", "accuracy": "measure.score", "prove": "search.prove",
+    "Keeper": "data.keeper", "Ledger": "ledger.store", "Method": "places", "Places": "places", "Plan": "measure.plan",
+    "Proof": "measure.proof", "Recipe": "recipe", "Run": "run", "Workload": "workload", "accuracy": "measure.score", "prove": "search.prove",
     "setting": "settings", "train": "train",
 }  # fmt: skip
 
