@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 _MENU = {
     "HalftimeError": "errors", "InputError": "errors", "Stopped": "errors", "StorageError": "errors",
     "Keeper": "data.keeper", "Ledger": "ledger.store", "Method": "places", "Places": "places", "Plan": "measure.plan",
-    "Proof": "measure.proof", "Recipe": "recipe", "Run": "run", "Workload": "workload", "accuracy": "measure.score", "prove": "search.prove",
-    "setting": "settings", "train": "train",
+    "Proof": "measure.proof", "Recipe": "recipe", "Run": "run", "Workload": "workload", "accuracy": "measure.score",
+    "prove": "search.prove", "setting": "settings", "train": "train",
 }  # fmt: skip
 
 __all__ = [

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 STALL = 0.01  # of the time: a longer wait than this is worth a change
+PAID = 0.02  # and a longer one than this is worth a word
 CALM = 0.005  # and below this there may be workers to spare
 SPARE, ROOM = 1.35, 1.15  # shrink above, grow to: this many times what Little's law asks for
 SLOWER = 1.10  # a step that much longer than it was may be short of the processor
@@ -51,8 +52,7 @@ class Trial:
 
     before: Setting
     cost: float
-    step: float
-    grew: bool
+    kind: str  # wider, deeper or narrower
 
 
 class Controller:
@@ -82,8 +82,8 @@ class Controller:
         self._trial: Trial | None = None
         self._rest, self._calm, self._now = 0, 0, 0
         self._quick = math.inf  # the shortest step since the last change that was kept
-        self._pause = {True: FIRST_PAUSE, False: FIRST_PAUSE}
-        self._until = {True: 0, False: 0}  # grow, shrink: not before this step
+        self._pause = dict.fromkeys(("wider", "deeper", "narrower"), FIRST_PAUSE)
+        self._until = dict.fromkeys(self._pause, 0)  # not again before this step
 
     def limit(self, most: int, why: str) -> None:
         """At most this many workers from now on, because of `why` (memory, shared memory, CPU)."""
@@ -126,17 +126,17 @@ class Controller:
         """Keep the change on trial, or take it back."""
         trial, cost = self._trial, self._wait() + self._step()
         assert trial is not None
-        self._trial = None
-        grew = trial.grew
-        if cost <= trial.cost * (GAIN if grew else LOSS):
-            self._pause[grew] = FIRST_PAUSE
+        self._trial, kind = None, trial.kind
+        if cost <= trial.cost * (LOSS if kind == "narrower" else GAIN):
+            self._pause[kind] = FIRST_PAUSE
             self._quick = self._step()
             return None
-        self._until[grew] = self._now + self._pause[grew]
-        self._pause[grew] = min(LONGEST_PAUSE, 2 * self._pause[grew])
-        self.short = "work" if grew else self.short
-        change = "more did not shorten a step with its wait" if grew else "fewer made a step with its wait longer"
-        return self._to(trial.before, f"taken back: {change}")
+        self._until[kind] = self._now + self._pause[kind]
+        self._pause[kind] = min(LONGEST_PAUSE, 2 * self._pause[kind])
+        if kind == "narrower":
+            return self._to(trial.before, "taken back: fewer made a step with its wait longer")
+        self.short = "slow batches" if kind == "deeper" else "work"
+        return self._to(trial.before, "taken back: more did not shorten a step with its wait")
 
     def _decide(self, service: float | None) -> Action | None:
         share, step = self._share(), self._step()
@@ -146,29 +146,27 @@ class Controller:
             self._calm = 0
             return self._grown(share, service)
         self.short = ""
-        if share > CALM or self._now < self._until[False]:
+        if share > CALM or not self._may("narrower"):
             return None
         self._calm += 1
         return self._shrunk(service, slower) if slower or self._calm >= 4 else None
 
     def _grown(self, share: float, service: float | None) -> Action | None:
         if not self._starved():
-            self.short = "handing over"
-            return None
-        if self._now < self._until[True]:
+            self.short = "handing over" if share > PAID else ""
             return None
         now, step = self.setting, self._step()
-        why = f"{share:.0%} of the time is waiting for data".replace("%", " %")
-        if now.workers and self._spiky() and now.prefetch < self.deepest:
-            return self._on_trial(Setting(now.workers, 2 * now.prefetch), f"{why}, for a few slow batches")
         work = now.workers * (self._wait() + step) if now.workers else self._wait()
-        work = service if service is not None else work
-        wanted = min(max(math.ceil(ROOM * work / step), now.workers + 1), 2 * now.workers + 4)
-        wanted = min(wanted, self.most)
+        wanted = math.ceil(ROOM * (work if service is None else service) / step)
+        why = f"{share:.0%} of the time is waiting for data".replace("%", " %")
+        few = self._spiky() if service is None else wanted <= now.workers  # enough on average: a few are late
+        if now.workers and few and self._may("deeper") and now.prefetch < self.deepest:
+            return self._on_trial("deeper", Setting(now.workers, 2 * now.prefetch), f"{why}, for a few late batches")
+        wanted = min(max(wanted, now.workers + 1), 2 * now.workers + 4, self.most)
         if wanted <= now.workers:
-            self.short = "slow batches" if self._spiky() else self.most_why or "the limit on workers"
+            self.short = "slow batches" if few else self.most_why or "the limit on workers"
             return None
-        return self._on_trial(Setting(wanted, now.prefetch), why)
+        return self._on_trial("wider", Setting(wanted, now.prefetch), why) if self._may("wider") else None
 
     def _shrunk(self, service: float | None, slower: bool) -> Action | None:
         now, step = self.setting, self._step()
@@ -184,7 +182,10 @@ class Controller:
         if wanted >= now.workers or (wanted == 0 and service is not None and service >= 3 * STALL * step):
             return None
         why = "the step has become slower: the processor may be needed there" if slower else "fewer can keep up"
-        return self._on_trial(Setting(wanted, now.prefetch), why)
+        return self._on_trial("narrower", Setting(wanted, now.prefetch), why)
+
+    def _may(self, kind: str) -> bool:
+        return self._now >= self._until[kind]
 
     def _starved(self) -> bool:
         """Was it waiting for batches that did not lie ready? Else it is the handing over, which no worker shortens."""
@@ -196,10 +197,8 @@ class Controller:
         waits = sorted((s.wait for s in self._seen), reverse=True)
         return len(waits) >= WINDOW and sum(waits[: len(waits) // 6]) > 0.8 * sum(waits)
 
-    def _on_trial(self, setting: Setting, why: str) -> Action:
-        before = self.setting
-        grew = (setting.workers, setting.prefetch) > (before.workers, before.prefetch)
-        self._trial = Trial(before, self._wait() + self._step(), self._step(), grew)
+    def _on_trial(self, kind: str, setting: Setting, why: str) -> Action:
+        self._trial = Trial(self.setting, self._wait() + self._step(), kind)
         return self._to(setting, why)
 
     def _to(self, setting: Setting, why: str) -> Action:

@@ -8,7 +8,7 @@ from typing import Any
 
 from halftime.data.batch import tensors
 from halftime.data.caps import MIB, Caps, Needs, cores, memory, private, shared_memory
-from halftime.data.controller import STALL, Controller
+from halftime.data.controller import PAID, Controller
 from halftime.data.errands import COLLATE, CPU, DONE, WORK
 from halftime.data.lanes import Pool
 from halftime.errors import shorten
@@ -84,7 +84,7 @@ class Gauge:
 
     def advice(self, controller: Controller, slowest: tuple[float, Any]) -> str:
         """The missing resource in one line; empty while the step hardly waits."""
-        if controller.share <= STALL or not controller.short:
+        if controller.share <= PAID or not controller.short:
             return ""
         ms, cost = 1000 * (self.service or 0.0), controller.setting.workers
         part = "; most of it puts samples together (collate)" if self.in_collate > 0.5 else ""
