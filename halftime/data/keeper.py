@@ -27,7 +27,9 @@ from halftime.data.gauge import Gauge
 from halftime.data.lanes import Pool
 from halftime.errors import BadData, BadValue, shorten
 
-LOOK = 16  # steps between two looks at the machine
+COUNT = 8  # steps between two looks at the workers' counters, which are cheap
+LOOKING = 0.002  # of the time, at most, for looks at memory, which are not
+SOON = 10  # steps after a change until the new workers are looked at
 NO_SHM = (
     "shared memory: there is no /dev/shm to hand batches over, so they are made in this process: give the container "
     "some (docker run --shm-size=8g)"
@@ -79,7 +81,7 @@ class Keeper:
         self.loader, self.kept = loader, Kept()
         self.gauge = Gauge((memory, shared_memory), workers)
         self._idle: Pool | None = None  # persistent workers, between two epochs
-        self._unsendable = ""
+        self._unsendable, self._look_at = "", 0.0
         least, start, why = min(1, loader.num_workers), min(loader.num_workers, workers), "as the loader says"
         if shm_free() is None:
             least, start, workers, why = 0, 0, 0, NO_SHM
@@ -191,9 +193,11 @@ class Keeper:
     def _between(self, pool: Pool, wait: float, step: float, ready: int) -> None:
         """Between two batches anything may change: look at the machine, ask the controller, go one move."""
         controller, gauge = self.controller, self.gauge
-        if self.kept.steps % LOOK in (4, 12):
+        since = self.kept.steps - self.kept.settings[-1][0]
+        if since % COUNT == COUNT // 2:
             gauge.count(pool)
-            controller.limit(*gauge.most(pool, controller.setting.prefetch))
+        if since == COUNT // 2 or since == SOON or time.perf_counter() > self._look_at:
+            self._look(pool)
         if self._unsendable:
             controller.limit(0, "a data set that stays here")
         action = controller.observe(wait, step, ready, gauge.service)
@@ -208,6 +212,13 @@ class Keeper:
             controller.limit(0, "a data set that stays here")
             controller.setting = Setting(0, controller.setting.prefetch)
             self._note(f"taken back: {error}")
+
+    def _look(self, pool: Pool) -> None:
+        """What do the workers hold, and what is free? The next look is so late that looking costs next to nothing."""
+        began = time.perf_counter()
+        self.controller.limit(*self.gauge.most(pool, self.controller.setting.prefetch))
+        now = time.perf_counter()
+        self._look_at = now + (now - began) / LOOKING
 
     def _note(self, why: str) -> None:
         self.kept.settings.append((self.kept.steps, self.controller.setting, why))
