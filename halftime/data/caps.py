@@ -52,6 +52,12 @@ def private(pids: Iterable[int], root: Path = ROOT) -> list[int]:
     return found
 
 
+def resident(root: Path = ROOT) -> int:
+    """Bytes of this process in memory, shared ones with them: what a worker may come to hold at worst."""
+    words = _read(root / "proc/self/statm").split()
+    return int(words[1]) * os.sysconf("SC_PAGE_SIZE") if words else 0
+
+
 @dataclass(frozen=True)
 class Needs:
     """What was measured of the work: bytes of a batch, bytes of a worker, and is a worker busy with the processor?"""

@@ -105,7 +105,7 @@ class Controller:
             self._rest -= 1
             return None
         self._seen.append(Seen(wait, step, ready))
-        enough = len(self._seen) >= WINDOW or (len(self._seen) >= EARLY and self._share() > PLAIN)
+        enough = len(self._seen) >= WINDOW or (len(self._seen) >= EARLY and self._late() > PLAIN)
         if not enough:
             return None
         self.share = self._share()
@@ -135,26 +135,24 @@ class Controller:
         self._pause[kind] = min(LONGEST_PAUSE, 2 * self._pause[kind])
         if kind == "narrower":
             return self._to(trial.before, "taken back: fewer made a step with its wait longer")
-        self.short = "slow batches" if kind == "deeper" else "work"
+        self.short = "slow batches" if kind == "deeper" and self._spiky() else "work"
         return self._to(trial.before, "taken back: more did not shorten a step with its wait")
 
     def _decide(self, service: float | None) -> Action | None:
         share, step = self._share(), self._step()
         slower = step > SLOWER * self._quick
         self._quick = min(self._quick, step)
-        if share > STALL:
+        late = self._late()
+        if late > STALL:
             self._calm = 0
             return self._grown(share, service)
-        self.short = ""
-        if share > CALM or not self._may("narrower"):
+        self.short = "handing over" if share > PAID else ""
+        if late > CALM or not self._may("narrower"):
             return None
         self._calm += 1
         return self._shrunk(service, slower) if slower or self._calm >= 4 else None
 
     def _grown(self, share: float, service: float | None) -> Action | None:
-        if not self._starved():
-            self.short = "handing over" if share > PAID else ""
-            return None
         now, step = self.setting, self._step()
         work = now.workers * (self._wait() + step) if now.workers else self._wait()
         wanted = math.ceil(ROOM * (work if service is None else service) / step)
@@ -164,7 +162,7 @@ class Controller:
             return self._on_trial("deeper", Setting(now.workers, 2 * now.prefetch), f"{why}, for a few late batches")
         wanted = min(max(wanted, now.workers + 1), 2 * now.workers + 4, self.most)
         if wanted <= now.workers:
-            self.short = "slow batches" if few else self.most_why or "the limit on workers"
+            self.short = "slow batches" if few and self._spiky() else self.most_why or "the limit on workers"
             return None
         return self._on_trial("wider", Setting(wanted, now.prefetch), why) if self._may("wider") else None
 
@@ -172,14 +170,15 @@ class Controller:
         now, step = self.setting, self._step()
         if now.workers <= self.least:
             return None
+        here = max(self._handing(), 3 * STALL * step)  # less work than that is not worth a worker
         wanted = now.workers - 1
         if service is not None:
             wanted = max(math.ceil(SPARE * service / step), self.least)
-            if wanted == 1 and self.least == 0 and service < 3 * STALL * step:
+            if wanted == 1 and self.least == 0 and service < here:
                 wanted = 0
         if wanted >= now.workers and slower:
             wanted = now.workers - 1
-        if wanted >= now.workers or (wanted == 0 and service is not None and service >= 3 * STALL * step):
+        if wanted >= now.workers or (wanted == 0 and service is not None and service >= here):
             return None
         why = "the step has become slower: the processor may be needed there" if slower else "fewer can keep up"
         return self._on_trial("narrower", Setting(wanted, now.prefetch), why)
@@ -187,10 +186,15 @@ class Controller:
     def _may(self, kind: str) -> bool:
         return self._now >= self._until[kind]
 
-    def _starved(self) -> bool:
-        """Was it waiting for batches that did not lie ready? Else it is the handing over, which no worker shortens."""
-        missed = sum(s.wait for s in self._seen if not s.ready)
-        return missed > 0.5 * sum(s.wait for s in self._seen)
+    def _handing(self) -> float:
+        """Seconds it takes to receive a batch that lies ready, which no worker shortens."""
+        ready = [s.wait for s in self._seen if s.ready]
+        return statistics.median(ready) if ready else 0.0
+
+    def _late(self) -> float:
+        """The share of the time that was waiting for batches, beyond the handing over."""
+        handing = self._handing()
+        return statistics.fmean(max(0.0, s.wait - handing) for s in self._seen) / (self._wait() + self._step())
 
     def _spiky(self) -> bool:
         """Do few of the steps hold most of the waiting?"""

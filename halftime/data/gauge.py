@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
 from halftime.data.batch import tensors
-from halftime.data.caps import MIB, Caps, Needs, cores, memory, private, shared_memory
+from halftime.data.caps import MIB, Caps, Needs, cores, memory, private, resident, shared_memory
 from halftime.data.controller import PAID, Controller
 from halftime.data.errands import COLLATE, CPU, DONE, WORK
 from halftime.data.lanes import Pool
@@ -32,6 +31,7 @@ class Gauge:
         self.batch, self.worker, self.held, self.most_held = 0, 0, 0, 0  # bytes
         self._before = [0.0] * 5
         self._cpu = 0.0
+        self._seen: dict[int, int] = {}  # bytes of each worker, that which was looked at longest ago first
 
     def handed(self, batch: Any) -> None:
         """The first batch says how large they are."""
@@ -65,10 +65,17 @@ class Gauge:
 
     def caps(self, pool: Pool) -> Caps:
         """What the machine and the user allow now; what the workers hold already counts as theirs."""
-        bytes_each = private(pool.pids())
+        pids = pool.pids()
+        self._seen = {pid: held for pid, held in self._seen.items() if pid in pids}
+        new = [pid for pid in pids if pid not in self._seen]
+        for pid in (
+            [max(new)] if new else [*self._seen][:1]
+        ):  # one at a time, since the kernel takes its time; the oldest
+            self._seen.pop(pid, None)
+            self._seen[pid] = sum(private([pid]))
+        self.worker = max([self.worker, *self._seen.values()])
         queued = pool.queued() * self.batch
-        self.worker = max([self.worker, *bytes_each])
-        self.held = sum(bytes_each) + queued
+        self.held = sum(self._seen.values()) + len(new[1:]) * self.worker + queued
         self.most_held = max(self.most_held, self.held)
         free, room = memory(), shared_memory()
         allowed = self.limits[0] if self.limits[0] is not None else None if free is None else free + self.held
@@ -78,7 +85,7 @@ class Gauge:
     def most(self, pool: Pool, prefetch: int) -> tuple[int, str]:
         """The most workers, and which resource says so; one nobody has measured may be as large as this process."""
         caps = self.caps(pool)
-        each = self.worker or sum(private([os.getpid()]))
+        each = self.worker or resident()
         most, why = caps.most(Needs(self.batch, each, self.on_processor > BUSY), prefetch)
         return (most, why) if self.worker or why == "shared memory" else (max(1, most), why)
 

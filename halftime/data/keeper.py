@@ -196,7 +196,7 @@ class Keeper:
         since = self.kept.steps - self.kept.settings[-1][0]
         if since % COUNT == COUNT // 2:
             gauge.count(pool)
-        if since == COUNT // 2 or since == SOON or time.perf_counter() > self._look_at:
+        if (since == SOON and controller.setting.workers) or time.perf_counter() > self._look_at:
             self._look(pool)
         if self._unsendable:
             controller.limit(0, "a data set that stays here")

@@ -33,6 +33,7 @@ class Lane:
         self.row = torch.zeros(5, dtype=torch.float64)
         if prefetch:
             self.row.share_memory_()  # type: ignore[no-untyped-call]
+        self.counts = self.row.numpy()  # the same memory, read without making tensors
         self._loader = self._made()
         self.begin(hand)
 
@@ -192,7 +193,7 @@ class Pool:
         found, left = 0, dict[Lane, int]()
         for lane, _ in self.order:
             if lane not in left:
-                left[lane] = int(lane.row[DONE]) - lane.received if lane.prefetch else 0
+                left[lane] = int(lane.counts[DONE]) - lane.received if lane.prefetch else 0
             if left[lane] <= 0:
                 break
             left[lane] -= 1
@@ -209,7 +210,7 @@ class Pool:
 
     def counted(self) -> list[float]:
         """What all workers have counted so far; PyTorch has no counters of its own."""
-        rows = [lane.row.tolist() for lane in self._all() if lane.prefetch]
+        rows = [lane.counts.tolist() for lane in self._all() if lane.prefetch]
         sums = [sum(column) for column in zip(self._lost, *rows, strict=True)]
         sums[SLOWEST] = max((row[SLOWEST] for row in [self._lost, *rows]), default=0.0)
         return sums
@@ -222,7 +223,7 @@ class Pool:
         return {pid for lane in self._all() for pid in lane.pids}
 
     def _let_go(self, lane: Lane) -> None:
-        counts = lane.row.tolist()
+        counts = lane.counts.tolist()
         slowest = max(self._lost[SLOWEST], counts[SLOWEST])
         self._lost = [a + b for a, b in zip(self._lost, counts, strict=True)]
         self._lost[SLOWEST] = slowest
