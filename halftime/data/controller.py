@@ -127,7 +127,8 @@ class Controller:
         trial, cost = self._trial, self._wait() + self._step()
         assert trial is not None
         self._trial, kind = None, trial.kind
-        if cost <= trial.cost * (LOSS if kind == "narrower" else GAIN):
+        cured = kind == "narrower" or self._late() <= STALL
+        if cost <= trial.cost * (LOSS if cured else GAIN):
             self._pause[kind] = FIRST_PAUSE
             self._quick = self._step()
             return None

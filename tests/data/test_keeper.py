@@ -179,7 +179,7 @@ def test_it_finds_the_workers_that_keep_up():
 
 
 def test_memory_is_a_limit_and_a_missing_resource():
-    keeper = Keeper(DataLoader(Numbers(0.03), batch_size=1), memory=1e6)  # less than any worker holds
+    keeper = Keeper(DataLoader(Numbers(0.01), batch_size=1), memory=1e6)  # less than any worker holds
     for _ in range(2):
         for _ in keeper:
             time.sleep(0.001)
