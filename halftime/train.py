@@ -138,13 +138,8 @@ def train(  # noqa: C901 - the one function that is allowed to be long
             losses.append(loss)
 
     def standing() -> dict[str, Any]:
-        return {
-            "step": step,
-            "tried": tried,
-            "receipt": feed.served.receipt,
-            **clock.read(data),
-            "joules": energy.joules,
-        }
+        counted = {"step": step, "tried": tried, "receipt": feed.served.receipt}
+        return {**counted, **clock.read(data), "joules": energy.joules}
 
     log.standing = standing
 
