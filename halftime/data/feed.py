@@ -139,11 +139,14 @@ def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int], generator: to
     """The samples of a data set as one batch.
 
     Args:
-        dataset: map-style, or with `batch(indices, generator)`.
+        dataset: map-style, or with `batch(indices, generator)`, or with `served(ids, seed, epoch)`, which is asked
+            first: its chance is keyed by sample and not by place in the epoch.
         indices: [B].
         at: (seed, epoch, position) of the first sample: all randomness comes from these three.
         generator: one to use again; its state does not matter.
     """
+    if hasattr(dataset, "served"):
+        return dataset.served(indices, at[0], at[1])
     if hasattr(dataset, "batch"):
         return dataset.batch(indices, (generator or torch.Generator()).manual_seed(key(*at)))
     seed, epoch, position = at
