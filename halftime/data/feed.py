@@ -7,13 +7,14 @@ needs three integers and no state.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import itertools
 import random
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -55,8 +56,14 @@ class Tensors:
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
         """Rows `indices` [B] of every column."""
-        rows = tuple(c[indices] for c in self.columns)
+        rows = tuple(c[indices.to(c.device)] for c in self.columns)
         return rows if len(rows) > 1 else rows[0]
+
+    def with_columns(self, columns: tuple[Tensor, ...]) -> Self:
+        """The same data set over the same rows that lie elsewhere: on a device, or in a mapped file."""
+        twin = copy.copy(self)
+        twin.columns = columns
+        return twin
 
 
 def as_dataset(source: Any, where: str) -> Dataset:
