@@ -76,7 +76,7 @@ def weighted(images: Tensor, crops: Tensor, height: int, width: int) -> Tensor:
 
 
 def _weights(first: Tensor, length: Tensor, side: int, wanted: int) -> Tensor:
-    """How much of each old pixel is in each new one, [B, wanted, side]: a triangle as wide as the shrinking asks for."""
+    """How much of each old pixel is in each new one, [B, wanted, side]: a triangle as wide as shrinking asks for."""
     pixels = torch.arange(side, device=first.device) - first[:, None]
     inside = (pixels >= 0) & (pixels < length[:, None])
     ratio = (length.to(torch.float32) / wanted)[:, None]

@@ -1,6 +1,6 @@
-"""Chance keyed by sample: random numbers that are a function of (seed, epoch, sample id, stream), drawn for a batch at once.
+"""Chance keyed by sample: random numbers that are a function of (seed, epoch, sample id, stream), a batch at once.
 
-No generator has a state here, so helpers share nothing, and the same sample gets the same numbers in an epoch in whatever
+No generator has a state here, so helpers share nothing, and a sample gets the same numbers in an epoch in whatever
 batch, process or order it comes.
 """
 

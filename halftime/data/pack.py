@@ -14,7 +14,7 @@ from halftime.data import manifest as files
 from halftime.data.pack_write import pack, source_digest
 from halftime.errors import BadData, BadValue, shorten
 
-__all__ = ["Pack", "pack", "padded"]
+__all__ = ["Pack", "pack", "padded", "source_digest"]
 
 Where = Literal["auto", "memory", "map", "device"]
 WHERE = ("auto", "memory", "map", "device")
@@ -27,9 +27,9 @@ class Pack:
     Args:
         folder: of the pack.
         where: from where samples are served. "map": the files are mapped and the system keeps in memory what is used;
-            "memory": they are read at once; "device": they are copied to `device`. "auto" takes the device if it is a GPU
-            and the pack fills at most a third of its free memory, or else memory if it fills at most a quarter of what is
-            available, or else the map.
+            "memory": they are read at once; "device": they are copied to `device`. "auto" takes the device if it is a
+            GPU and the pack fills at most a third of its free memory, or else memory if it fills at most a quarter of
+            what is available, or else the map.
         device: where the training runs.
         source: the data set that was packed; a pack of anything else is refused.
 
@@ -119,7 +119,9 @@ class Pack:
         elif size in self.manifest.sizes:
             name = self.manifest.sizes[size]
         else:
-            raise BadValue(f"size {size} is not stored in {self.folder}; stored: {sorted(self.manifest.sizes) or 'none'}")
+            raise BadValue(
+                f"size {size} is not stored in {self.folder}; stored: {sorted(self.manifest.sizes) or 'none'}"
+            )
         twin = copy.copy(self)
         twin.image = name
         return twin

@@ -11,20 +11,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_convert
+from torch.utils.data import default_collate
 
 from halftime.data import manifest as files
 from halftime.data.crops import resized
-from halftime.data.pack_file import PackFile
 from halftime.data.feed import as_dataset, digest, fetch
+from halftime.data.pack_file import PackFile
 from halftime.errors import BadData, BadValue, shorten, writing
 
 CHUNK = 256  # samples read at once
 
 
-def pack(
-    dataset: Any, folder: str | Path, *, sizes: Sequence[int] = (), classes: int | None = None
-) -> files.Manifest:
+def pack(dataset: Any, folder: str | Path, *, sizes: Sequence[int] = (), classes: int | None = None) -> files.Manifest:
     """Read every sample of a data set once and write them as flat files.
 
     A pack that is there already stays as it is until the new one is whole; then it is replaced.
@@ -86,7 +84,7 @@ def _read(dataset: Any, columns: Any) -> Iterator[tuple[int, list[Any]]]:
             rows = tuple(c[ids.start : ids.stop] for c in columns)
             yield first, [Rows(rows if len(rows) > 1 else rows[0])]
         elif hasattr(dataset, "batch") or hasattr(dataset, "served"):
-            yield first, [default_convert(dataset[i]) for i in ids]
+            yield first, [_converted(dataset[i]) for i in ids]
         else:
             yield first, [_one(dataset, i) for i in ids]
 
@@ -94,6 +92,11 @@ def _read(dataset: Any, columns: Any) -> Iterator[tuple[int, list[Any]]]:
 def _one(dataset: Any, index: int) -> Any:
     """A sample as a batch of it alone holds it, so that types are those of `default_collate`."""
     return _unbatched(fetch(dataset, torch.tensor([index]), (0, 0, index)))
+
+
+def _converted(sample: Any) -> Any:
+    """A sample of a data set that makes its own batches: arrays and numbers become tensors."""
+    return _unbatched(default_collate([sample]))
 
 
 def _unbatched(tree: Any) -> Any:
@@ -180,7 +183,9 @@ def _layout(tree: Any, found: dict[str, Tensor], name: str, number: int) -> Any:
         found[name or "sample"] = tree
         return name or "sample"
     if isinstance(tree, (int, float)) and not isinstance(tree, bool):
-        return _layout(torch.tensor(tree, dtype=torch.float64 if isinstance(tree, float) else None), found, name, number)
+        return _layout(
+            torch.tensor(tree, dtype=torch.float64 if isinstance(tree, float) else None), found, name, number
+        )
     dot = f"{name}." if name else ""
     if isinstance(tree, Mapping):
         if bad := [k for k in tree if not isinstance(k, str) or not k.isidentifier()]:

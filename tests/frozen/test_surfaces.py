@@ -43,7 +43,7 @@ def test_fields() -> None:
 def test_methods() -> None:
     assert [m.__name__ for m in ALL] == [
         "AdamW", "ChannelsLast", "ClipGradients", "DropOnStall", "EMA", "Kaiming", "LabelSmoothing", "MixedPrecision",
-        "OneCycle", "ProgressiveResize", "SGD", "StepDrop",
+        "OnDevice", "OneCycle", "Packed", "ProgressiveResize", "SGD", "StepDrop",
     ]  # fmt: skip
 
 
@@ -58,6 +58,7 @@ COMMANDS = {
     "show": ["run", "--json"],
     "report": ["records", "--out", "--json"],
     "ledger": ["what", "--json"],
+    "data": ["what", "source", "folder", "--sizes", "--json"],
 }  # fmt: skip
 
 
