@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import uuid
@@ -56,16 +57,17 @@ def pack(dataset: Any, folder: str | Path, *, sizes: Sequence[int] = (), classes
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".part-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    writer = _Writer(part, tuple(sizes), classes)
     try:
         with writing(folder):
             _clear(folder)
             part.mkdir()
-            writer = _Writer(part, tuple(sizes), classes)
             for first, samples in _read(dataset, columns):
                 writer.add(first, samples)
             made = writer.finish(len(dataset), source, tuple(getattr(dataset, "skipped", ())))
             _publish(folder, part, made)
     except BaseException:
+        writer.drop()
         shutil.rmtree(folder if fresh else part, ignore_errors=True)
         raise
     return made
@@ -163,6 +165,12 @@ class _Writer:
         for size in self.sizes if name == self.image else ():
             small = self.files[self.small[size]]
             small.add(resized(rows, *small.shape[1:]), number, name)
+
+    def drop(self) -> None:
+        """Let go of every file."""
+        for file in self.files.values():
+            with contextlib.suppress(OSError):  # closing writes what is left, and a full disk has no room for it
+                file.file.close()
 
     def finish(self, samples: int, source: str, skipped: tuple[str, ...]) -> files.Manifest:
         """Close every file, and say what they hold."""

@@ -160,11 +160,11 @@ def test_what_cannot_be_is_refused(fields, said):
 
 def test_batches_that_cannot_be_augmented_are_refused():
     ids = torch.arange(4)
-    with pytest.raises(BadData, match="no images"):
+    with pytest.raises(BadData, match=r"no images"):
         Augment(pad=1)((torch.zeros(4, 7), ids), ids, 0, 0)
     with pytest.raises(BadData, match='need their "classes"'):
         Augment(pad=1)((PIXELS[:4], {"boxes": torch.zeros(4, 1, 4)}), ids, 0, 0)
-    with pytest.raises(BadData, match="mixup needs one class number"):
+    with pytest.raises(BadData, match=r"mixup needs one class number"):
         Augment(mixup=1.0, classes=3)((PIXELS[:4], torch.zeros(4, 2)), ids, 0, 0)
-    with pytest.raises(BadValue, match="pad must be smaller than the images' sides, 8x8, not 8"):
+    with pytest.raises(BadValue, match=r"pad must be smaller than the images' sides, 8x8, not 8"):
         Augment(pad=8)((PIXELS[:4], ids), ids, 0, 0)
