@@ -158,7 +158,7 @@ def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     top = 255.0 if images.dtype == torch.uint8 else 1.0
     scale = 1.0 / (top * torch.tensor(std, device=images.device).view(1, -1, 1, 1))
     offset = -torch.tensor(mean, device=images.device).view(1, -1, 1, 1) * scale * top
-    return images.to(torch.float32).mul_(scale).add_(offset) if top == 255.0 else images * scale + offset
+    return torch.addcmul(offset, images.to(torch.float32) if top == 255.0 else images, scale)
 
 
 def is_image(tensor: Tensor) -> bool:
