@@ -26,6 +26,7 @@ from halftime.data.pack import Pack, pack
 
 MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32).reshape(3, 1, 1)
 STD = np.array([0.2470, 0.2435, 0.2616], np.float32).reshape(3, 1, 1)
+STORED = 320  # shorter side in pixels of the copies of photographs that a pack stores besides
 Stream = Callable[[], Iterable[Any]]
 
 
@@ -106,16 +107,17 @@ def plain(workers: int) -> Callable[[Job, int], Stream]:
     return arm
 
 
-def packs(threads: int, as_bytes: bool, where: str = "map") -> Callable[[Job, int], Stream]:
+def packs(threads: int, as_bytes: bool, stored: int = 0) -> Callable[[Job, int], Stream]:
     """halftime's Pack with batched augmentation."""
 
     def arm(job: Job, count: int) -> Stream:
         folder = job.folder / "pack"
         if not folder.exists():
-            pack(Decoded(job), folder)
+            pack(Decoded(job), folder, sizes=(STORED,) if job.size else ())
         norm: dict[str, Any] = {} if as_bytes else {"mean": MEAN.flatten().tolist(), "std": STD.flatten().tolist()}
         moves: dict[str, Any] = {"resize": (job.size, job.size)} if job.size else {"pad": 4}
-        data = Augmented(Pack(folder, where), Augment(flip="random", **moves, **norm))  # type: ignore[arg-type]
+        images = Pack(folder, "map")
+        data = Augmented(images.at(stored) if stored else images, Augment(flip="random", **moves, **norm))
 
         def stream() -> Iterator[Any]:
             torch.set_num_threads(threads)
@@ -257,6 +259,7 @@ OURS = {
     "Pack again": packs(1, as_bytes=False),
     "Pack, 2 threads": packs(2, as_bytes=False),
     "Pack, bytes out": packs(1, as_bytes=True),
+    "Pack, smaller copies stored": packs(1, as_bytes=False, stored=STORED),
 }
 PEERS = {
     "grain": grain(0),

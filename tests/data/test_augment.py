@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
@@ -38,6 +38,7 @@ def naive_move(image: Tensor, down: int, right: int, flip: bool, by: int, edge: 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("edge", ["reflect", "zero"])
 @pytest.mark.parametrize("by", [1, 4, 6])
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**64), epoch=st.integers(0, 10**6))
 def test_moves_and_flips_equal_their_naive_twin_exactly(kind, edge, by, seed, epoch):
     images, ids = pictures(kind), torch.arange(12) * 7919
@@ -72,6 +73,7 @@ def test_resized_crops_equal_interpolation_of_each(kind, height, width):
     assert off <= (1 if kind == torch.uint8 else 1e-5)  # torch rounds bytes after each axis
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**63 - 1), epoch=st.integers(0, 1000))
 def test_crops_lie_inside(seed, epoch):
     crops = draw_crops(torch.arange(64), seed, epoch, 30, 17, (0.08, 1.0), (3 / 4, 4 / 3))
@@ -120,6 +122,7 @@ def test_numbers_are_uniform():
     assert bits(IDS, 0, 0, 0).unique().numel() == len(IDS)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(-(2**70), 2**70), st.integers(0, 2**40), st.permutations(range(20)))
 def test_a_sample_has_the_same_chance_in_any_batch(seed, epoch, order):
     ids = torch.tensor(order)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import default_collate
@@ -63,6 +63,7 @@ def test_dense_data_come_out_as_they_went_in(where, tmp_path):
 KINDS = (torch.uint8, torch.int16, torch.int64, torch.float16, torch.bfloat16, torch.float64, torch.bool)
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     kind=st.sampled_from(KINDS),
     lengths=st.lists(st.integers(0, 5), min_size=1, max_size=12),
@@ -175,6 +176,7 @@ def test_a_file_of_another_length_is_refused_at_once(cut, tmp_path):
         Pack(tmp_path / "p")
 
 
+@settings(deadline=None, max_examples=30)
 @given(place=st.integers(0, 10**6), byte=st.integers(0, 255))
 def test_any_change_of_the_manifest_is_one_line(place, byte, tmp_path_factory):
     folder = tmp_path_factory.mktemp("p") / "p"
