@@ -5,6 +5,7 @@ from halftime.methods.channels_last import ChannelsLast
 from halftime.methods.clip_gradients import ClipGradients
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.ema import EMA
+from halftime.methods.guard import Guard
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
 from halftime.methods.mixed_precision import MixedPrecision
@@ -22,6 +23,7 @@ ALL: tuple[type[Method], ...] = (
     ClipGradients,
     DropOnStall,
     EMA,
+    Guard,
     Kaiming,
     LabelSmoothing,
     MixedPrecision,
@@ -41,6 +43,7 @@ __all__ = [
     "ChannelsLast",
     "ClipGradients",
     "DropOnStall",
+    "Guard",
     "Kaiming",
     "LabelSmoothing",
     "MixedPrecision",
