@@ -7,13 +7,14 @@ needs three integers and no state.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import itertools
 import random
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -57,8 +58,14 @@ class Tensors:
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
         """Rows `indices` [B] of every column."""
-        rows = tuple(c[indices] for c in self.columns)
+        rows = tuple(c[indices.to(c.device)] for c in self.columns)
         return rows if len(rows) > 1 else rows[0]
+
+    def with_columns(self, columns: tuple[Tensor, ...]) -> Self:
+        """The same data set over the same rows that lie elsewhere: on a device, or in a mapped file."""
+        twin = copy.copy(self)
+        twin.columns = columns
+        return twin
 
 
 def as_dataset(source: Any, where: str) -> Dataset:
@@ -206,11 +213,14 @@ def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int], generator: to
     """The samples of a data set as one batch.
 
     Args:
-        dataset: map-style, or with `batch(indices, generator)`.
+        dataset: map-style, or with `batch(indices, generator)`, or with `served(ids, seed, epoch)`, which is asked
+            first: its chance is keyed by sample and not by place in the epoch.
         indices: [B].
         at: (seed, epoch, position) of the first sample: all randomness comes from these three.
         generator: one to use again; its state does not matter.
     """
+    if hasattr(dataset, "served"):
+        return dataset.served(indices, at[0], at[1])
     if hasattr(dataset, "batch"):
         return dataset.batch(indices, (generator or torch.Generator()).manual_seed(key(*at)))
     seed, epoch, position = at

@@ -9,7 +9,9 @@ from halftime.methods.guard import Guard
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
 from halftime.methods.mixed_precision import MixedPrecision
+from halftime.methods.on_device import OnDevice
 from halftime.methods.one_cycle import OneCycle
+from halftime.methods.packed import Packed
 from halftime.methods.progressive_resize import ProgressiveResize
 from halftime.methods.sgd import SGD
 from halftime.methods.step_drop import StepDrop
@@ -25,7 +27,9 @@ ALL: tuple[type[Method], ...] = (
     Kaiming,
     LabelSmoothing,
     MixedPrecision,
+    OnDevice,
     OneCycle,
+    Packed,
     ProgressiveResize,
     SGD,
     StepDrop,
@@ -43,7 +47,9 @@ __all__ = [
     "Kaiming",
     "LabelSmoothing",
     "MixedPrecision",
+    "OnDevice",
     "OneCycle",
+    "Packed",
     "ProgressiveResize",
     "StepDrop",
 ]

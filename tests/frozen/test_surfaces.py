@@ -51,7 +51,9 @@ def test_methods() -> None:
         "Kaiming",
         "LabelSmoothing",
         "MixedPrecision",
+        "OnDevice",
         "OneCycle",
+        "Packed",
         "ProgressiveResize",
         "SGD",
         "StepDrop",
@@ -69,6 +71,7 @@ COMMANDS = {
     "show": ["run", "--json"],
     "report": ["records", "--out", "--json"],
     "ledger": ["what", "--json"],
+    "data": ["what", "source", "folder", "--sizes", "--json"],
 }  # fmt: skip
 
 
