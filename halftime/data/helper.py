@@ -34,6 +34,7 @@ class Failed(NamedTuple):
     """What a process sends instead of a batch."""
 
     line: str
+    trace: str
 
 
 class Maker(Dataset[Any]):
@@ -56,7 +57,7 @@ class Maker(Dataset[Any]):
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{os.path.basename(frame.filename)}, line {frame.lineno}"  # noqa: PTH119 - not a path, a name
             where = f"sample {self.at[self.number]}" if self.at[self.number] >= 0 else "collating a batch"
-            return Failed(f"{where}: {type(error).__name__}: {error} ({place})")
+            return Failed(f"{where}: {type(error).__name__}: {error} ({place})", traceback.format_exc())
         return batch
 
 

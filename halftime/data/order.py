@@ -19,6 +19,7 @@ from halftime.errors import BadData, BadValue, shorten
 
 PIECE = 1 << 16  # positions asked for at once: enough that a batch pays nothing, few enough to start at once
 ROUNDS = 8
+FEW = 512  # so few are sorted by a hash: halves of a few bits mix badly
 QUANTA = 1 << 24  # factors are counted in whole parts of this size, so that sums are exact
 
 
@@ -54,7 +55,7 @@ def permuted(positions: Tensor, samples: int, secret: int) -> Tensor:
     """Where a keyed permutation of 0 .. samples - 1 sends some positions, without making the rest of it.
 
     A Feistel network over the next power of two, walked until the value is inside (Luby and Rackoff 1988; Black and
-    Rogaway 2002, "Ciphers with Arbitrary Finite Domains").
+    Rogaway 2002, "Ciphers with Arbitrary Finite Domains"). A few samples are sorted by a hash instead.
 
     Args:
         positions: int64 [B], each from 0 to samples - 1.
@@ -68,8 +69,10 @@ def permuted(positions: Tensor, samples: int, secret: int) -> Tensor:
         >>> sorted(permuted(torch.arange(5), samples=5, secret=1).tolist())
         [0, 1, 2, 3, 4]
     """
-    bits = max(6, (samples - 1).bit_length())
-    keys = [np.uint32(key(secret, turn, 0) >> 31) for turn in range(ROUNDS)]
+    bits, keys = (samples - 1).bit_length(), [np.uint32(key(secret, turn, 0) >> 31) for turn in range(ROUNDS)]
+    if samples <= FEW:
+        ranks = np.argsort(_hashed(_hashed(np.arange(samples, dtype=np.uint32), keys[0]), keys[1]), kind="stable")
+        return torch.from_numpy(ranks)[positions]
     found = _network(positions.numpy(), bits, keys)
     outside = np.flatnonzero(found >= samples)
     while outside.size:
@@ -257,12 +260,9 @@ def batches(order: Order, seed: int, samples: int, size: int, step: int = 0) -> 
             raise BadData(f"the order leaves no sample in epoch {epoch}")
         steps = max(1, there // size)
         if step < first + steps:
-            between, many = _reader(order, where, drawn), max(1, PIECE // size) * size
-            end = min(there, steps * size)
-            for piece in range(max(0, step - first) * size, end, many):
-                for offset, ids in enumerate(torch.split(between(piece, min(end, piece + many)), size)):
-                    position = piece + offset * size
-                    yield first + position // size, epoch, position, ids
+            span = max(0, step - first) * size, min(there, steps * size)
+            for position, ids in _cut(_reader(order, where, drawn), *span, size):
+                yield first + position // size, epoch, position, ids
         first, epoch = first + steps, epoch + 1
 
 
@@ -274,3 +274,11 @@ def _reader(order: Order, where: tuple[int, int, int], drawn: Tensor | None) -> 
         return lambda begin, end: alone(seed, epoch, torch.arange(begin, end), samples)
     whole = order(*where) if drawn is None else drawn
     return lambda begin, end: whole[begin:end]
+
+
+def _cut(between: Callable[[int, int], Tensor], begin: int, end: int, size: int) -> Iterator[tuple[int, Tensor]]:
+    """(position, ids) of the batches of an epoch between two positions, a piece at a time."""
+    many = max(1, PIECE // size) * size
+    for piece in range(begin, end, many):
+        last = min(end, piece + many)
+        yield from zip(range(piece, last, size), torch.split(between(piece, last), size), strict=True)

@@ -14,7 +14,7 @@ import signal
 import threading
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -117,14 +117,24 @@ def by_processes(feed: Feed, tickets: Iterator[Ticket], workers: int, ahead: int
             if batch is _DONE:
                 return
             if isinstance(batch, Failed):
-                raise BadData(batch.line)
+                failure = BadData(batch.line)
+                failure.add_note(batch.trace)
+                raise failure
             yield waiting.popleft(), batch
     finally:
-        getattr(made, "_shutdown_workers", lambda: None)()  # or torch waits until nobody holds the iterator
-        for helper in helpers:
-            if helper.is_alive():  # in the middle of something long: it hears no signal but this one
-                helper.kill()
-            helper.join()
+        _ended(made, helpers)
+
+
+def _ended(made: Any, helpers: list[Any]) -> None:
+    """End the processes, and the threads that hand them their work: torch itself would take its time."""
+    getattr(made, "_shutdown_workers", lambda: None)()
+    for helper in helpers:
+        if helper.is_alive():  # in the middle of something long: it hears no signal but this one
+            helper.kill()
+        helper.join()
+    for thread in [getattr(queue, "_thread", None) for queue in getattr(made, "_index_queues", [])]:
+        if thread is not None:
+            thread.join(1.0)
 
 
 _DONE = object()
@@ -134,7 +144,9 @@ def _next(made: Iterator[Any], helpers: list[Any], at: Any) -> Any:
     """The next batch, or one line about the process that died."""
     try:
         return next(made, _DONE)
-    except RuntimeError as error:
+    except (RuntimeError, OSError, EOFError) as error:  # what it had made and not handed over is gone with it
+        for helper in helpers:
+            helper.join(0.5 / len(helpers))
         dead = [(n, h.exitcode) for n, h in enumerate(helpers) if h.exitcode is not None]
         if not dead:
             raise

@@ -1,8 +1,7 @@
 """Batches made ahead of the step.
 
 What: helpers make the next batches while the step runs: threads where the data set gives whole batches, else processes.
-Paper: none; the practice of every loader. Order and randomness by counter: Salmon et al. 2011, "Parallel Random
-Numbers: As Easy as 1, 2, 3".
+Paper: none for the loader; randomness by counter, on which equal results rest, is in Salmon et al. 2011.
 Costs: memory for the batches that wait, and processor time that the step may need for itself.
 Fails when: making a batch is cheaper than handing it over, or the step needs every core.
 """

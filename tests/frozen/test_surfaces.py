@@ -42,8 +42,8 @@ def test_fields() -> None:
 
 def test_methods() -> None:
     assert [m.__name__ for m in ALL] == [
-        "AdamW", "ChannelsLast", "ClipGradients", "DropOnStall", "EMA", "Kaiming", "LabelSmoothing", "MixedPrecision",
-        "OneCycle", "ProgressiveResize", "SGD", "StepDrop",
+        "AdamW", "ChannelsLast", "ClipGradients", "DropOnStall", "EMA", "FastLoader", "Kaiming", "LabelSmoothing",
+        "MixedPrecision", "OneCycle", "ProgressiveResize", "SGD", "StepDrop",
     ]  # fmt: skip
 
 
