@@ -6,6 +6,7 @@ from halftime.methods.clip_gradients import ClipGradients
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.ema import EMA
 from halftime.methods.fast_loader import FastLoader
+from halftime.methods.guard import Guard
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
 from halftime.methods.mixed_precision import MixedPrecision
@@ -22,6 +23,7 @@ ALL: tuple[type[Method], ...] = (
     DropOnStall,
     EMA,
     FastLoader,
+    Guard,
     Kaiming,
     LabelSmoothing,
     MixedPrecision,
@@ -40,6 +42,7 @@ __all__ = [
     "ClipGradients",
     "DropOnStall",
     "FastLoader",
+    "Guard",
     "Kaiming",
     "LabelSmoothing",
     "MixedPrecision",

@@ -23,6 +23,7 @@ from halftime.methods import (
     ClipGradients,
     DropOnStall,
     FastLoader,
+    Guard,
     Kaiming,
     LabelSmoothing,
     MixedPrecision,
@@ -40,6 +41,7 @@ SETTINGS: tuple[ht.Method, ...] = (
     DropOnStall(patience=1, factor=0.5),
     EMA(decay=0.9, every=2),
     FastLoader(workers=1, ahead=2),  # one: the data set that stops the run counts its calls
+    Guard(every=4),
     Kaiming(),
     LabelSmoothing(smoothing=0.1),
     MixedPrecision(dtype="bf16"),

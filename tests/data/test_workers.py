@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import faulthandler
 import gc
 import itertools
 import multiprocessing as mp
@@ -205,7 +206,11 @@ def test_full_shared_memory_is_told_as_such() -> None:
         raise RuntimeError("exited unexpectedly")
         yield
 
-    helper = mp.get_context("fork").Process(target=lambda: os.kill(os.getpid(), signal.SIGBUS))
+    def die() -> None:
+        faulthandler.disable()
+        os.kill(os.getpid(), signal.SIGBUS)
+
+    helper = mp.get_context("fork").Process(target=die)
     helper.start()
     with pytest.raises(BadData, match=r"died \(SIGBUS\): shared memory is full: .*--shm-size"):
         workers._next(made(), [helper], [-1])

@@ -42,9 +42,21 @@ def test_fields() -> None:
 
 def test_methods() -> None:
     assert [m.__name__ for m in ALL] == [
-        "AdamW", "ChannelsLast", "ClipGradients", "DropOnStall", "EMA", "FastLoader", "Kaiming", "LabelSmoothing",
-        "MixedPrecision", "OneCycle", "ProgressiveResize", "SGD", "StepDrop",
-    ]  # fmt: skip
+        "AdamW",
+        "ChannelsLast",
+        "ClipGradients",
+        "DropOnStall",
+        "EMA",
+        "FastLoader",
+        "Guard",
+        "Kaiming",
+        "LabelSmoothing",
+        "MixedPrecision",
+        "OneCycle",
+        "ProgressiveResize",
+        "SGD",
+        "StepDrop",
+    ]
 
 
 COMMANDS = {
