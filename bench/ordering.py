@@ -195,7 +195,7 @@ def growth(
         gc.collect()
         alone, marks = pss(), []
         for step, (length, _) in enumerate(arm(dataset, workers, epochs), 1):
-            if step == min(length, 4 * workers) or step % length == 0:
+            if step == min(length, 16 * workers) or step % length == 0:
                 marks.append(pss())
         row = {"loader": name, "before (MiB)": alone, "first batches (MiB)": marks[0]}
         row |= {f"epoch {n} (MiB)": mark for n, mark in enumerate(marks[1:], 1)}

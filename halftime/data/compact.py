@@ -64,9 +64,12 @@ class _Texts(Compact):
     def __init__(self, values: list[Any], kind: type) -> None:
         super().__init__(len(values))
         self._text = kind is str
-        parts = [v.encode("utf-8", "surrogatepass") for v in values] if self._text else values
-        self._ends = np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)))
-        self._all = np.frombuffer(b"".join(parts), np.uint8)
+        joined = ("" if self._text else b"").join(values)
+        if self._text and not joined.isascii():  # a character is more than a byte
+            values = [v.encode("utf-8", "surrogatepass") for v in values]
+            joined = b"".join(values)
+        self._ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
+        self._all = np.frombuffer(joined.encode() if isinstance(joined, str) else joined, np.uint8)
 
     def _read(self, index: int) -> Any:
         begin = self._ends[index - 1] if index else 0
@@ -100,7 +103,7 @@ def compact(values: Any, long: int = LONG) -> Any:
     if kind in (str, bytes):
         return _Texts(values, kind)
     if kind is tuple and len(set(map(len, values))) == 1 and len(values[0]):
-        columns = [compact(list(column), long) for column in zip(*values, strict=True)]
+        columns = [compact([row[i] for row in values], long) for i in range(len(values[0]))]
         if all(isinstance(column, Compact) for column in columns):
             return _Rows(columns)
     return values

@@ -273,7 +273,7 @@ def _reader(order: Order, where: tuple[int, int, int], drawn: Tensor | None) -> 
         seed, epoch, samples = where
         return lambda begin, end: alone(seed, epoch, torch.arange(begin, end), samples)
     whole = order(*where) if drawn is None else drawn
-    return lambda begin, end: whole[begin:end]
+    return lambda begin, end: whole[begin:end].clone()  # or a ticket that waits would keep the whole epoch in memory
 
 
 def _cut(between: Callable[[int, int], Tensor], begin: int, end: int, size: int) -> Iterator[tuple[int, Tensor]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import Subset
 
@@ -18,6 +18,7 @@ kinds = [numbers, floats, st.booleans(), texts, st.binary(max_size=8), st.tuples
 
 
 @pytest.mark.parametrize("kind", kinds)
+@settings(deadline=None)
 @given(data=st.data())
 def test_it_equals_the_list(kind: Any, data: st.DataObject) -> None:
     values = data.draw(st.lists(kind, min_size=1, max_size=20))

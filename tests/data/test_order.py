@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -35,6 +35,7 @@ def test_it_is_a_bijection_where_it_is_sampled(samples: int) -> None:
     assert 0 <= int(found.min()) <= int(found.max()) < samples
 
 
+@settings(deadline=None)
 @given(seeds, epochs, st.integers(1, 3000), st.data())
 def test_a_value_does_not_depend_on_what_is_asked_beside_it(seed: int, epoch: int, n: int, data: st.DataObject) -> None:
     asked = torch.tensor(data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=9)))
@@ -109,6 +110,7 @@ def test_an_epoch_is_that_of_the_order_cut_to_whole_batches(name: str) -> None:
     assert feed.steps_per_epoch == len(feed.indices(0)) // 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 4), min_size=1, max_size=40), seeds, epochs)
 def test_each_sample_is_repeated_as_its_factor_says(factors: list[float], seed: int, epoch: int) -> None:
     order = Repeated(Permuted(), torch.tensor(factors, dtype=torch.float64))
