@@ -10,7 +10,6 @@ import contextlib
 import copy
 import dataclasses
 import hashlib
-import itertools
 import random
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -21,11 +20,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
+from halftime.data import order as ordering
 from halftime.data.batch import split, tensors
+from halftime.data.order import Order, key, shuffled
 from halftime.errors import BadData, shorten
 
 CPU = torch.device("cpu")
-Order = Callable[[int, int, int], Tensor]  # (seed, epoch, samples) -> indices of one epoch
 Serve = Callable[["Feed", Iterator["Ticket"]], Generator[tuple["Ticket", Any]]]
 
 
@@ -98,19 +98,6 @@ def as_dataset(source: Any, where: str) -> Dataset:
     return source  # type: ignore[no-any-return]
 
 
-def shuffled(seed: int, epoch: int, samples: int) -> Tensor:
-    """A permutation that depends on (seed, epoch) alone."""
-    return torch.randperm(samples, generator=torch.Generator().manual_seed(key(seed, epoch, 0)))
-
-
-def key(seed: int, epoch: int, position: int) -> int:
-    """63 well-mixed bits from three integers (the finaliser of SplitMix64; Steele et al. 2014)."""
-    bits = (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + position * 0x94D049BB133111EB + 1) % 2**64
-    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
-    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) % 2**64
-    return (bits ^ (bits >> 31)) >> 1
-
-
 def in_turn(feed: Feed, tickets: Iterator[Ticket]) -> Generator[tuple[Ticket, Any]]:
     """Serve each batch when it is asked for, in this thread."""
     generator = torch.Generator()  # made once, seeded anew for each batch: making one costs more than a small batch
@@ -157,7 +144,7 @@ class Feed:
         dataset: the samples.
         batch_size: samples in a step.
         seed: of order and augmentation.
-        order: (seed, epoch, samples) -> indices of one epoch.
+        order: (seed, epoch, samples) -> indices of one epoch; see `halftime.data.order`.
         serve: makes batches of tickets: in this thread, or by helpers that work ahead.
         device: where the training runs.
         served: what was handed out last.
@@ -179,16 +166,11 @@ class Feed:
     @property
     def steps_per_epoch(self) -> int:
         """Batches in the first epoch."""
-        return -(-len(self.indices(0)) // self.batch_size)
+        return max(1, ordering.length(self.order, self.seed, 0, len(self.dataset)) // self.batch_size)
 
     def tickets(self, step: int = 0) -> Iterator[Ticket]:
         """What is to be served, without end, from a step on; the step counts from the start of the training."""
-        first = 0  # step at which the epoch begins
-        for epoch in itertools.count():
-            pieces = torch.split(self.indices(epoch), self.batch_size)
-            for number in range(max(0, step - first), len(pieces)):
-                yield Ticket(first + number, epoch, number * self.batch_size, pieces[number])
-            first += len(pieces)
+        return map(Ticket._make, ordering.batches(self.order, self.seed, len(self.dataset), self.batch_size, step))
 
     def look(self, step: int = 0) -> Any:
         """The batch of one step, fetched in this thread and not counted as served."""

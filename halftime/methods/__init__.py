@@ -5,6 +5,7 @@ from halftime.methods.channels_last import ChannelsLast
 from halftime.methods.clip_gradients import ClipGradients
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.ema import EMA
+from halftime.methods.fast_loader import FastLoader
 from halftime.methods.guard import Guard
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
@@ -23,6 +24,7 @@ ALL: tuple[type[Method], ...] = (
     ClipGradients,
     DropOnStall,
     EMA,
+    FastLoader,
     Guard,
     Kaiming,
     LabelSmoothing,
@@ -43,6 +45,7 @@ __all__ = [
     "ChannelsLast",
     "ClipGradients",
     "DropOnStall",
+    "FastLoader",
     "Guard",
     "Kaiming",
     "LabelSmoothing",

@@ -47,6 +47,7 @@ def test_methods() -> None:
         "ClipGradients",
         "DropOnStall",
         "EMA",
+        "FastLoader",
         "Guard",
         "Kaiming",
         "LabelSmoothing",
