@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from halftime.diagnose.watching import watch
     from halftime.errors import HalftimeError, InputError, Stopped, StorageError
     from halftime.ledger.store import Ledger
     from halftime.measure.plan import Plan
@@ -36,7 +37,7 @@ _MENU = {
     "HalftimeError": "errors", "InputError": "errors", "Stopped": "errors", "StorageError": "errors",
     "Ledger": "ledger.store", "Method": "places", "Places": "places", "Plan": "measure.plan", "Proof": "measure.proof",
     "Recipe": "recipe", "Run": "run", "Workload": "workload", "accuracy": "measure.score", "prove": "search.prove",
-    "setting": "settings", "train": "train",
+    "setting": "settings", "train": "train", "watch": "diagnose.watching",
 }  # fmt: skip
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "prove",
     "setting",
     "train",
+    "watch",
 ]
 
 

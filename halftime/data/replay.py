@@ -50,7 +50,7 @@ class Host:
 
 
 def seconds_per_step(pieces: Sequence[Piece], setting: Setting, host: Host) -> float:
-    """Mean seconds from one delivered batch to the next.
+    """Mean seconds from one delivered batch to the next, once the loader has got going.
 
     Args:
         pieces: recorded batches and steps, in order.
@@ -65,6 +65,11 @@ def seconds_per_step(pieces: Sequence[Piece], setting: Setting, host: Host) -> f
     if setting.endless or setting.workers == 0:
         return _alone(pieces, setting)
     return _Replay(pieces, setting, host).run()
+
+
+def warm_up(steps: int, workers: int, prefetch: int) -> int:
+    """How many steps at the start are not typical: each worker's first batches, and a queue that is not yet filled."""
+    return min(1 + workers * prefetch, steps // 4)
 
 
 def _alone(pieces: Sequence[Piece], setting: Setting) -> float:
@@ -95,6 +100,7 @@ class _Replay:
         self.next = list(range(self.workers))
         self.ready = [math.inf] * len(pieces)
         self.now, self.device, self.first = 0.0, 0.0, 0.0
+        self.skip = warm_up(len(pieces), self.workers, setting.prefetch)
         self.step, self.phase = 0, 0  # of the training process: 0 wants, 1 receives, 2 computes, 3 is blocked
         self.left = math.inf
 
@@ -105,8 +111,7 @@ class _Replay:
             if self.phase == 0 and self.ready[self.step] < math.inf and self.left == math.inf:
                 self.left = max(0.0, self.ready[self.step] + self.host.latency - self.now)
             self._go_on(*self._until())
-        spent = max(self.now, self.device) - self.first
-        return spent / max(1, total - 1) if total > 1 else spent
+        return (max(self.now, self.device) - self.first) / (total - self.skip)
 
     def _start(self) -> None:
         """Give idle workers what has been asked of them."""
@@ -153,8 +158,8 @@ class _Replay:
         self.phase = (self.phase + 1) % 4
         self.left = (math.inf, piece.hand, piece.step_cpu, piece.step_blocked)[self.phase]
         if self.phase == 2:
-            if self.step == 0:
-                self.first = self.now
+            if self.step == self.skip:
+                self.first = max(self.now, self.device) - piece.hand
             self.device = max(self.device, self.now) + piece.device
             return True
         if self.phase == 0:

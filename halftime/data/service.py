@@ -22,7 +22,7 @@ class Service(NamedTuple):
     """What one batch cost where it was made; times in seconds, `start` and `end` on the clock all processes share.
 
     `cpu` and `queued` (waiting for a core) are of the thread that made the batch, up to the end of each part; `beside`
-    is what the process spent on other threads since its last batch, such as packing it for the way.
+    is what a worker spent since its last batch on anything else, such as packing that one for the way.
     """
 
     worker: float  # -1: the training process itself
@@ -104,7 +104,7 @@ class _Times:
     """Of the batch that is being made in this process."""
 
     def __init__(self) -> None:
-        self.pid, self.meter, self.beside = os.getpid(), Meter(), 0.0
+        self.pid, self.meter, self.process = os.getpid(), Meter(), time.process_time()
         self.clear()
 
     def clear(self) -> None:
@@ -204,13 +204,14 @@ class Collate:
         fetched, cpu_fetch, queued_fetch = now, time.thread_time(), times.meter.queued()
         batch = self.inner(samples)
         end, cpu, waited = time.perf_counter(), time.thread_time(), times.meter.queued()
-        beside = (time.process_time() - cpu) if worker else 0.0  # other threads of a worker: the way out
+        process = time.process_time()
+        beside = process - times.process - (cpu - times.cpu) if worker else 0.0
         row = (
             float(worker.id if worker else -1), times.start, fetched, end,
             cpu_fetch - times.cpu, cpu - times.cpu, queued_fetch - times.waited, waited - times.waited,
-            max(0.0, beside - times.beside), float(times.samples), times.slowest,
+            max(0.0, beside), float(times.samples), times.slowest,
         )  # fmt: skip
-        name, times.beside = times.name, beside
+        name, times.process = times.name, process
         times.clear()
         return Parcel(batch, _FORM.pack(*row), name)
 

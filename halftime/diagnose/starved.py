@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from halftime.data.cores import cores
-from halftime.data.replay import Host, Piece, Setting, interval, seconds_per_step
+from halftime.data.replay import Host, Piece, Setting, interval, seconds_per_step, warm_up
 from halftime.data.watch import Step
 from halftime.run import Run
 
@@ -94,15 +94,32 @@ def diagnose(
     paid, wait = math.fsum(s.paid for s in steps) / total, math.fsum(s.wait for s in steps) / total
     first = math.fsum(s.paid for s in steps if s.first) / total
     copy = math.fsum(s.copy for s in steps) / total
-    later = [s for s in steps if not s.first] or list(steps)
+    later = typical(steps, workers, prefetch)
     per_step = math.fsum(s.whole for s in later) / max(1, len(later))
     host_cores = cores() if host_cores is None else host_cores
     cause, said = _cause(steps, total, workers, host_cores)
-    table, own, more = _table(steps, workers, prefetch, host_cores, ask, error, per_step)
+    table, own, more = _table(later, workers, prefetch, host_cores, ask, error, per_step)
     setting = f"{workers} workers"
     return Diagnosis(
         len(steps), total, per_step, paid, wait - paid, first, copy, cause, said, setting, table, own, (*notes, *more)
     )
+
+
+def typical(steps: Sequence[Step], workers: int, prefetch: int) -> list[Step]:
+    """Steps without those at the start of each epoch, where the loader gets going."""
+    found: list[Step] = []
+    for epoch in _epochs(steps):
+        found += epoch[warm_up(len(epoch), workers, prefetch) :]
+    return found
+
+
+def _epochs(steps: Sequence[Step]) -> list[list[Step]]:
+    epochs: list[list[Step]] = []
+    for s in steps:
+        if s.first or not epochs:
+            epochs.append([])
+        epochs[-1].append(s)
+    return epochs
 
 
 def _table(
@@ -112,7 +129,7 @@ def _table(
     if len(steps) < ENOUGH:
         return (), 1.0, [f"No what-if table yet: it needs {ENOUGH} steps."]
     if any(s.service is None for s in steps):
-        endless = seen - math.fsum(s.paid for s in steps if not s.first) / max(1, sum(not s.first for s in steps))
+        endless = seen - math.fsum(s.paid for s in steps) / len(steps)
         wide = math.exp(1.645 * error)
         note = "How long the loader works on a batch cannot be seen from outside: no table of workers."
         return (Forecast("infinitely fast loader", endless / wide, endless, endless * wide),), 1.0, [note]
@@ -134,17 +151,14 @@ def _table(
 def pieces_of(steps: Sequence[Step], workers: int, host_cores: float) -> tuple[list[Piece], Host]:
     """Recorded steps as work for the model, what they waited for a core taken out; and the machine."""
     made = [s for s in steps if s.service]
-    ready = [s.wait for s in made if s.service and s.service.end <= s.asked and not s.first]
-    late = [s.asked + s.wait - s.service.end for s in made if s.service and s.service.end > s.asked]
-    hand = median(ready) if len(ready) >= 5 else median(late) if workers and late else UNKNOWN_HAND
-    latency = max(0.0, median(late) - hand) if workers and late and len(ready) >= 5 else 0.0
+    hand, latency = _receiving(made) if workers else (UNKNOWN_HAND, 0.0)
     pieces, breadths = [], []
     for s in made:
         fetch, collate = s.service.fetch, s.service.collate  # type: ignore[union-attr]
         there = s.step - min(s.queued, s.step)
         on_core = min(s.cpu, there)
         breadths.append(s.cpu / there if there > 0 else 1.0)
-        own_hand = s.wait if workers and s.service.end <= s.asked and not s.first else hand  # type: ignore[union-attr]
+        own_hand = max(s.wait, hand) if workers and s.service.end <= s.asked else hand  # type: ignore[union-attr]
         pieces.append(
             Piece(
                 fetch[0], fetch[1], collate[0] + s.service.beside, collate[1],  # type: ignore[union-attr]
@@ -152,6 +166,19 @@ def pieces_of(steps: Sequence[Step], workers: int, host_cores: float) -> tuple[l
             )  # fmt: skip
         )
     return pieces, Host(host_cores, min(max(1.0, median(breadths)), max(1.0, host_cores)), latency)
+
+
+def _receiving(steps: Sequence[Step]) -> tuple[float, float]:
+    """Seconds that receiving a batch takes, and those from its end to its arrival at one who waits for it.
+
+    Batches that overtook the one waited for were received within its wait, and look free: so the upper fifth counts.
+    """
+    ready = sorted(s.wait for s in steps if s.service and s.service.end <= s.asked)
+    late = sorted(s.asked + s.wait - s.service.end for s in steps if s.service and s.service.end > s.asked)
+    if len(ready) < 5:
+        return late[len(late) // 4], 0.0
+    hand = ready[len(ready) * 4 // 5]
+    return hand, max(0.0, median(late) - hand) if late else 0.0
 
 
 def _cause(steps: Sequence[Step], total: float, workers: int, host_cores: float) -> tuple[str, str]:
