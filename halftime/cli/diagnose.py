@@ -18,7 +18,9 @@ PROBED = 20  # batches that are made apart, to tell the processor from the disk
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What the verb takes."""
-    parser.add_argument("workload", metavar="WORKLOAD", help="a built-in name, or a Python file that defines `workload`")
+    parser.add_argument(
+        "workload", metavar="WORKLOAD", help="a built-in name, or a Python file that defines `workload`"
+    )
     parser.add_argument("--recipe", metavar="FILE", help="a JSON file, a Python file, or a name in recipes/")
     parser.add_argument("--steps", type=int, default=200, metavar="N", help="steps to train (200)")
     parser.add_argument(

@@ -227,7 +227,7 @@ def timed(loader: Any) -> Any | None:
         return None
     twin = copy.copy(loader)
     twin.__dict__["dataset"] = Timed(loader.dataset)  # torch refuses the plain assignment, for fear of a new length
-    twin.__dict__["collate_fn"] = Collate(loader.collate_fn)  # type: ignore[arg-type]
+    twin.__dict__["collate_fn"] = Collate(loader.collate_fn)
     twin.__dict__["_iterator"] = None
     return twin
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from torch.utils.data import IterableDataset
 
+from halftime.data import adapters
 from halftime.data.batch import tensors
 from halftime.data.feed import _random_kept
 from halftime.errors import BadData, shorten
 
 SHARED = Path("/dev/shm")
+_RESET = [kind for kind in adapters.KINDS if kind.package == "nvidia"]
 PLENTY = 2**30  # bytes; with so much free nobody is asked
 
 
@@ -60,7 +62,9 @@ def _batch_bytes(loader: Any) -> int:
 def begin(source: Any) -> Iterator[Any]:
     """`iter`, with one clear line for what cannot be sent to a worker."""
     try:
-        return iter(source)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Got pickle error")  # said in one line of our own below
+            return adapters.batches(source) if adapters.kind_of(source) in _RESET else iter(source)
     except (AttributeError, TypeError, RuntimeError, ValueError) as error:
         if "pickle" not in f"{type(error).__name__} {error}".lower() or not getattr(source, "num_workers", 0):
             raise

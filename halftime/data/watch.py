@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from halftime.data import startup
+from halftime.data import adapters, startup
 from halftime.data.batch import on_device
 from halftime.data.service import Meter, Parcel, Service, queued, timed
 
@@ -19,14 +19,16 @@ KEPT = 20_000  # steps that are remembered
 class Step(NamedTuple):
     """One turn of a loop, in seconds.
 
-    `wait` is from asking for the batch to having it, of which the device had nothing to do for `paid`; `copy` is the
-    way to the device where the watch makes it; `step` is the loop's own part, of which `cpu` on a core (of all threads)
-    and `queued` waiting for one. `device` is what ran beside on the device. `ready` counts the batches that stood ready.
+    `wait` is from asking for the batch to having it, of which the device had nothing to do for `paid`, and the process
+    stood in line for a core for `lined`; `copy` is the way to the device where the watch makes it; `step` is the loop's
+    own part, of which `cpu` on a core (of all threads) and `queued` in line for one. `device` is
+    what ran beside on the device.
     """
 
     asked: float
     wait: float
     paid: float
+    lined: float
     copy: float
     step: float
     cpu: float
@@ -69,14 +71,14 @@ class Watch:
     def __getattr__(self, name: str) -> Any:
         if name in ("loader", "_source"):
             raise AttributeError(name)
-        return getattr(self.loader, name)  # `dataset`, `sampler.set_epoch`, `state_dict`: the loader's
+        return getattr(self.loader, name)  # `dataset`, `sampler`: the loader's
 
     def __iter__(self) -> Iterator[Any]:
         clock, spent, line, mark = time.perf_counter, time.process_time, self._meter.raw, self._mark
         keep, inside, device = self._rows.append, self.inside, self.device
         began = clock()
         source = startup.begin(self._source)
-        asked, device_asked, first = began, mark(), True
+        asked, waited_asked, device_asked, first = began, line(), mark(), True
         while True:
             try:
                 batch = next(source)
@@ -93,11 +95,19 @@ class Watch:
             yield batch
             ended, cpu_ended, waited_ended, device_ended = clock(), spent(), line(), mark()
             keep(
-                (asked, got, moved, ended, cpu_ended - cpu, waited, waited_ended, first, times, slowest,
+                (asked, got, moved, ended, cpu_ended - cpu, waited_asked, waited, waited_ended, first, times, slowest,
                  device_asked, device_got, device_ended)
             )  # fmt: skip
             self._seen += 1
-            asked, device_asked, first = ended, device_ended, False
+            asked, waited_asked, device_asked, first = ended, waited_ended, device_ended, False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands; refused where it cannot say."""
+        return adapters.state_of(self.loader)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the loader go on where it stood; refused where it cannot."""
+        adapters.restore(self.loader, state)
 
     @property
     def workers(self) -> int:
@@ -121,7 +131,7 @@ class Watch:
 
 
 def _step(row: tuple[Any, ...]) -> Step:
-    asked, got, moved, ended, cpu, before, after, first, times, slowest, *events = row
+    asked, got, moved, ended, cpu, start, before, after, first, times, slowest, *events = row
     wait = got - asked
     paid, device = wait, 0.0
     if events[0] is not None:
@@ -129,15 +139,16 @@ def _step(row: tuple[Any, ...]) -> Step:
         idle = events[0].elapsed_time(events[1]) / 1e3  # from the last step's end to the batch's arrival, on the device
         paid, device = min(wait, max(0.0, idle)), events[1].elapsed_time(events[2]) / 1e3
     service = Parcel(None, times, "").service if times else None
-    waited = queued(after) - queued(before)
-    return Step(asked, wait, paid, moved - got, ended - moved, cpu, waited, device, first, service, slowest)
+    between = queued(before)
+    lined, waited = between - queued(start), queued(after) - between
+    return Step(asked, wait, paid, lined, moved - got, ended - moved, cpu, waited, device, first, service, slowest)
 
 
 def _events() -> Callable[[], Any]:
     """Marks on the device's own time line: made without waiting, read when all is over."""
 
     def mark() -> torch.cuda.Event:
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         return event
 

@@ -76,8 +76,10 @@ class Predictions:
         data = "".join(json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n" for line in lines)
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(data)
+            with self.path.open("ab+") as file:
+                if file.tell() and self.path.read_bytes()[-1:] != b"\n":
+                    file.write(b"\n")  # after a line that was torn off
+                file.write(data.encode())
 
 
 def key_of(loader: Any) -> str:

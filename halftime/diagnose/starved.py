@@ -1,22 +1,23 @@
-"""Symptom: the device waits for data. Says how much of the time, for want of what, and what each way out would bring."""
+"""Symptom: the device waits for data. Says how much of the time, for want of what, and what would help how much."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from halftime.data.cores import cores
 from halftime.data.replay import Host, Piece, Setting, interval, seconds_per_step, warm_up
+from halftime.data.service import Service
 from halftime.data.watch import Step
+from halftime.diagnose.shortage import named, percent, shortage
 from halftime.run import Run
 
 ENOUGH = 20  # steps below which nothing is predicted
-CALM = 0.02  # share of the time below which waiting is not worth a word
 MODEL = 0.03  # the model's own error, a standard deviation of the logarithm, before it has a record
+UNTOLD = "The record does not tell work on a core from waiting for a disk: all of it is taken for work."
 UNKNOWN_HAND = 0.0007  # seconds to receive a batch from a worker, where none was seen
 
 
@@ -50,8 +51,8 @@ class Diagnosis:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.steps} steps in {self.seconds:.3g} s: the device waited for data {_percent(self.paid)} of the time"
-            + (f", and {_percent(self.hidden)} more was hidden behind its work" if self.hidden > 0 else "")
+            f"{self.steps} steps in {self.seconds:.3g} s: the device waited for data {percent(self.paid)} of the time"
+            + (f", and {percent(self.hidden)} more was hidden behind its work" if self.hidden > 0 else "")
         ]
         lines.append(self.said)
         if self.table:
@@ -61,7 +62,7 @@ class Diagnosis:
         for f in self.table:
             saved = 1 - f.middle / self.per_step
             reach = f"{f.low * 1e3:.3g} to {f.high * 1e3:.3g}"
-            lines.append(f"{f.name.ljust(width)}  {f.middle * 1e3:9.3g}  {reach:>17}  {_percent(saved):>10}")
+            lines.append(f"{f.name.ljust(width)}  {f.middle * 1e3:9.3g}  {reach:>17}  {percent(saved):>10}")
         return "\n".join([*lines, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,11 +98,22 @@ def diagnose(
     later = typical(steps, workers, prefetch)
     per_step = math.fsum(s.whole for s in later) / max(1, len(later))
     host_cores = cores() if host_cores is None else host_cores
-    cause, said = _cause(steps, total, workers, host_cores)
+    cause, said = shortage(steps, total, workers, host_cores)
     table, own, more = _table(later, workers, prefetch, host_cores, ask, error, per_step)
-    setting = f"{workers} workers"
     return Diagnosis(
-        len(steps), total, per_step, paid, wait - paid, first, copy, cause, said, setting, table, own, (*notes, *more)
+        len(steps),
+        total,
+        per_step,
+        paid,
+        wait - paid,
+        first,
+        copy,
+        cause,
+        said,
+        named(workers),
+        table,
+        own,
+        (*notes, *more),
     )
 
 
@@ -137,159 +149,72 @@ def _table(
     own = seen / seconds_per_step(pieces, Setting(workers, prefetch), host)
     error = math.hypot(error, math.log(own) / 1.645)
     counts = ask or range(1, max(4, math.ceil(2 * host_cores)) + 1)
-    asked = {f"{w} workers": Setting(w, prefetch) for w in counts}
+    asked = {named(w): Setting(w, prefetch) for w in counts}
     asked |= {
         "decoding twice as fast": Setting(workers, prefetch, decode=0.5),
         "samples cached": Setting(workers, prefetch, decode=0.0),
         "infinitely fast loader": Setting(workers, prefetch, endless=True),
     }
     table = [Forecast(name, *interval(pieces, setting, host, error)) for name, setting in asked.items()]
-    note = f"The model says {seen / own * 1e3:.3g} ms for the {workers} workers there are; measured {seen * 1e3:.3g}."
+    note = f"At {named(workers)}, as recorded, the model says {seen / own * 1e3:.3g} ms; measured {seen * 1e3:.3g}."
     return tuple(table), own, [note]
 
 
 def pieces_of(steps: Sequence[Step], workers: int, host_cores: float) -> tuple[list[Piece], Host]:
     """Recorded steps as work for the model, what they waited for a core taken out; and the machine."""
-    made = [s for s in steps if s.service]
-    hand, latency = _receiving(made) if workers else (UNKNOWN_HAND, 0.0)
+    made = [(s, s.service) for s in steps if s.service]
+    hand = _receiving([s for s, _ in made]) if workers else UNKNOWN_HAND
     pieces, breadths = [], []
-    for s in made:
-        fetch, collate = s.service.fetch, s.service.collate  # type: ignore[union-attr]
+    for s, v in made:
+        fetch, collate = v.fetch, v.collate
         there = s.step - min(s.queued, s.step)
         on_core = min(s.cpu, there)
         breadths.append(s.cpu / there if there > 0 else 1.0)
-        own_hand = max(s.wait, hand) if workers and s.service.end <= s.asked else hand  # type: ignore[union-attr]
-        pieces.append(
-            Piece(
-                fetch[0], fetch[1], collate[0] + s.service.beside, collate[1],  # type: ignore[union-attr]
-                min(own_hand, 4 * hand), on_core, there - on_core + s.copy, s.device,
-            )  # fmt: skip
-        )
-    return pieces, Host(host_cores, min(max(1.0, median(breadths)), max(1.0, host_cores)), latency)
+        step = (on_core, there - on_core + s.copy, s.device)
+        pieces.append(Piece(*fetch, collate[0] + v.beside, collate[1], hand, *step))
+    return pieces, Host(host_cores, min(max(1.0, median(breadths)), max(1.0, host_cores)))
 
 
-def _receiving(steps: Sequence[Step]) -> tuple[float, float]:
-    """Seconds that receiving a batch takes, and those from its end to its arrival at one who waits for it.
+def _receiving(steps: Sequence[Step]) -> float:
+    """Seconds that receiving a made batch takes on average.
 
-    Batches that overtook the one waited for were received within its wait, and look free: so the upper fifth counts.
+    One that overtook the batch waited for was received within that one's wait, and looks free: only the sum is right.
     """
-    ready = sorted(s.wait for s in steps if s.service and s.service.end <= s.asked)
-    late = sorted(s.asked + s.wait - s.service.end for s in steps if s.service and s.service.end > s.asked)
-    if len(ready) < 5:
-        return late[len(late) // 4], 0.0
-    hand = ready[len(ready) * 4 // 5]
-    return hand, max(0.0, median(late) - hand) if late else 0.0
+    spent = sorted(max(0.0, _since_made(s)) for s in steps)
+    middle = spent[len(spent) // 20 : len(spent) - len(spent) // 20]  # without rare stalls
+    return math.fsum(middle) / len(middle)
 
 
-def _cause(steps: Sequence[Step], total: float, workers: int, host_cores: float) -> tuple[str, str]:
-    """(the resource that is short in one word, a sentence about it)."""
-    paid, copy = math.fsum(s.paid for s in steps), math.fsum(s.copy for s in steps)
-    if max(paid, copy) < CALM * total:
-        return "nothing", "The loader keeps up: nothing here is worth a change of it."
-    first = math.fsum(s.paid for s in steps if s.first)
-    if first > paid / 2:
-        return "start", (
-            f"Short: the start. The first batches of epochs take {_percent(first / paid)} of the waiting; "
-            "keep the workers between epochs (persistent_workers=True), or make the data set lighter to send."
-        )
-    if copy > paid:
-        return "copy", (
-            f"Short: the way to the device. Copying takes {_percent(copy / total)} of the time; "
-            "send smaller numbers (uint8, converted there) and pin memory."
-        )
-    if memory_short():
-        return "memory", "Short: memory. The machine has next to none left, and swaps or drops what it had read."
-    if any(s.service is None for s in steps):
-        return "loader", "Short: the loader. What inside of it is slow cannot be seen from outside."
-    return _inside([s for s in steps if s.service], workers, host_cores)
+def _since_made(step: Step) -> float:
+    """Of a step's wait, what came after its batch was made, standing in line for a core left out."""
+    end = step.service.end if step.service else math.inf
+    return min(step.wait, step.asked + step.wait - end) - step.lined
 
 
-def _inside(steps: Sequence[Step], workers: int, host_cores: float) -> tuple[str, str]:
-    """The cause within the loader."""
-    kept = [(s, s.service) for s in steps if s.service]
-    waits = math.fsum(s.wait for s, _ in kept)
-    slow = slow_sample(steps)
-    if slow:
-        name, seconds, share = slow
-        return "sample", (
-            f"Short: nothing but patience with single samples. {_percent(share)} of the waiting falls on batches with one "
-            f"that takes many times the usual; the slowest is sample {name}, {seconds * 1e3:.3g} ms."
-        )
-    stood = math.fsum(s.wait for s, v in kept if v.worker >= 0 and v.end <= s.asked)
-    if stood > waits / 2:
-        return "copy", (
-            f"Short: the way from the workers. {_percent(stood / waits)} of the waiting is for batches that are made: "
-            "they are copied to the training process; send smaller numbers (uint8), or tensors instead of arrays."
-        )
-    fetch = [math.fsum(v.fetch[i] for _, v in kept) for i in (0, 1)]
-    collate = math.fsum(sum(v.collate) for _, v in kept)
-    each = (sum(fetch) + collate) / len(kept) * 1e3
-    if collate > sum(fetch):
-        return "collate", f"Short: the collate function. It takes more than fetching the samples; a batch takes {each:.3g} ms."
-    if fetch[1] > fetch[0]:
-        return "disk", (
-            f"Short: the disk or the network. {_percent(fetch[1] / sum(fetch))} of fetching is waiting for it; "
-            f"a batch takes {each:.3g} ms. More workers wait side by side; a cache does not wait."
-        )
-    lacking = math.fsum(v.queued for _, v in kept) / max(1e-12, math.fsum(v.end - v.start for _, v in kept))
-    full = f" They stood in line for a core {_percent(lacking)} of the time: no further worker helps." * (lacking > 0.15)
-    return "cpu", (
-        f"Short: the processor. A batch takes {each:.3g} ms, {_percent(fetch[0] / sum(fetch))} of fetching on a core; "
-        f"{workers or 'no'} workers and the step share {host_cores:g} cores.{full}"
-    )
-
-
-def slow_sample(steps: Sequence[Step]) -> tuple[str, float, float] | None:
-    """(name, seconds, share of the waiting) of the slowest sample, if single samples are what is waited for."""
-    kept = [(s, s.service) for s in steps if s.service and s.service.samples]
-    usual = median([(v.fetched - v.start) / v.samples for _, v in kept]) if kept else 0.0
-    odd = [(s, v) for s, v in kept if v.slowest > 8 * usual and v.slowest > 0.5 * (v.fetched - v.start)]
-    waits = math.fsum(s.wait for s, _ in kept if not s.first)
-    share = math.fsum(s.wait for s, _ in odd if not s.first) / waits if waits else 0.0
-    if share < 0.5 or len(odd) > len(kept) / 2:
-        return None
-    worst, service = max(odd, key=lambda one: one[1].slowest)
-    return worst.slowest, service.slowest, share
-
-
-def memory_short(info: Path = Path("/proc/meminfo")) -> bool:
-    """Whether less than a fiftieth of the machine's memory is left."""
-    try:
-        fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-        left, there = (int(fields[name].split()[0]) for name in ("MemAvailable", "MemTotal"))
-    except (OSError, KeyError, ValueError, IndexError):
-        return False
-    return left < there / 50
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %".replace("-0.0 ", "0.0 ")
-
-
-def of_run(run: Run, ask: Sequence[int] = (), on_core: float = 1.0) -> Diagnosis | None:
+def of_run(run: Run, ask: Sequence[int] = (), on_core: float | None = None) -> Diagnosis | None:
     """A diagnosis of a run from its record, or None where it holds no waits.
 
     Args:
         run: one whose record holds the series "wait" and "step".
         ask: worker counts to predict.
-        on_core: share of making a batch that needs a core; the rest is waiting for a disk.
+        on_core: share of making a batch that needs a core; the rest is waiting for a disk. All of it if None.
     """
-    steps = steps_of(run, on_core)
-    return diagnose(steps, ask=ask) if steps else None
+    steps = steps_of(run, 1.0 if on_core is None else on_core)
+    notes = [] if on_core is not None else [UNTOLD]
+    return diagnose(steps, ask=ask, notes=notes) if steps else None
 
 
 def steps_of(run: Run, on_core: float = 1.0) -> list[Step]:
     """Steps from a run's record. Served in turn, waiting is making; whoever serves ahead is seen from outside only."""
-    from halftime.data.service import Service
-
     waits, wholes = dict(run.series("wait")), dict(run.series("step"))
     ahead = any(type(method).__name__ == "FastLoader" for method in run.recipe.methods)
-    found, now = [], 0.0
+    found: list[Step] = []
+    now = 0.0
     for step in sorted(waits.keys() & wholes.keys()):
         wait, whole = waits[step] or 0.0, wholes[step] or 0.0
         cpu = wait * on_core
         made = None if ahead else Service(-1, now, now + wait, now + wait, cpu, cpu, 0, 0, 0, 0, 0)
         rest = max(0.0, whole - wait)
-        found.append(Step(now, wait, wait, 0.0, rest, rest, 0.0, 0.0, False, made, ""))
+        found.append(Step(now, wait, wait, 0.0, 0.0, rest, rest, 0.0, 0.0, not found, made, ""))
         now += whole
     return found

@@ -12,7 +12,8 @@ import torch
 
 from halftime.data.watch import Watch
 from halftime.diagnose.predictions import Predictions, key_of
-from halftime.diagnose.starved import ENOUGH, MODEL, Diagnosis, diagnose
+from halftime.diagnose.shortage import named
+from halftime.diagnose.starved import ENOUGH, MODEL, Diagnosis, diagnose, typical
 from halftime.errors import BadData, StorageError, shorten
 from halftime.ledger.store import Ledger
 
@@ -55,11 +56,11 @@ class Watched(Watch):
     def _score(self, past: Sequence[float]) -> list[str]:
         """What earlier predictions were worth, this setting's first."""
         found = []
-        steps = [s for s in self.steps if not s.first]
+        steps = typical(self.steps, self.workers, self.prefetch)
         if self.inside and not self._judged and len(steps) >= ENOUGH:
             seconds = sum(s.whole for s in steps) / len(steps)
             with contextlib.suppress(StorageError):
-                line = self.predictions.happened(self.key, f"{self.workers} workers", seconds)
+                line = self.predictions.happened(self.key, named(self.workers), seconds)
                 self._judged = True
                 if line:
                     past = [*past, line["error"]]
@@ -68,15 +69,15 @@ class Watched(Watch):
                         f"it became {seconds * 1e3:.3g} ({line['error']:+.1%}).".replace("%", " %")
                     )
         if past:
-            typical = f"{median(abs(e) for e in past):.1%}".replace("%", " %")
-            found.append(f"Of {len(past)} predictions that came to be tried, the median error is {typical}.")
+            usual = f"{median(abs(e) for e in past):.1%}".replace("%", " %")
+            found.append(f"Of {len(past)} predictions that came to be tried, the median error is {usual}.")
         return found
 
     def _keep(self, found: Diagnosis) -> None:
         """Write the table down, once: a full or read-only disk does not disturb the loop."""
         if not self.inside or self._predicted or len(found.table) < 2:
             return
-        table = {f.name: (f.low, f.middle, f.high) for f in found.table if f.name.endswith(" workers")}
+        table = {f.name: (f.low, f.middle, f.high) for f in found.table if f.name.endswith((" worker", " workers"))}
         with contextlib.suppress(StorageError):
             self.predictions.predicted(self.key, found.setting, table)
             self._predicted = True

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from halftime.diagnose.starved import Diagnosis, diagnose, steps_of
+from halftime.diagnose.starved import Diagnosis, of_run, steps_of
 from halftime.report.charts import _twice
 from halftime.report.svg import Chart, Frame, Scale
 from halftime.report.words import count, short
@@ -27,9 +27,9 @@ def waits(name: str, run: Run) -> dict[str, Any] | None:
         run: any run.
     """
     steps = steps_of(run)
-    if not steps:
+    found = of_run(run)
+    if found is None:
         return None
-    found = diagnose(steps)
     percent = f"{100 * found.paid:.1f} %"
     return {
         "run": run.id,

@@ -23,7 +23,7 @@ ALLOWED = {  # what a room may import of halftime; the files at the top are room
     "run": {"errors", "ledger", "places", "recipe"},
     "ledger": {"errors", "data", "places", "recipe", "workload", "run", "ledger"},
     "measure": {"errors", "data", "places", "recipe", "workload", "run", "ledger", "measure"},
-    "diagnose": {"errors", "data", "ledger", "places", "workload", "run", "measure"},
+    "diagnose": {"diagnose", "errors", "data", "ledger", "places", "workload", "run", "measure"},
     "report": {"diagnose", "errors", "places", "recipe", "workload", "run", "ledger", "measure", "report"},
     "workloads": {"errors", "data", "workload", "workloads", "measure"},
     "train": {"errors", "data", "diagnose", "ledger", "measure", "places", "recipe", "report", "run", "workload"},
