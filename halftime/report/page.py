@@ -17,7 +17,7 @@ from markupsafe import Markup
 from halftime.ledger.lines import read
 from halftime.measure.proof import PROVED, PROVISIONAL, Arm, Proof
 from halftime.measure.statistics import median
-from halftime.report import argument, figures, words
+from halftime.report import argument, figures, waiting, words
 from halftime.run import Run, attempt_files
 
 HERE = Path(__file__).parent
@@ -209,6 +209,7 @@ def _group(number: int, runs: list[Run]) -> dict[str, Any]:
         "curves": figures.score_chart(f"{name}-curves", about, lines, keys, target, better),
         "spans": figures.run_spans(f"{name}-spans", named) if target is not None else "",
         "loss": figures.loss_chart(f"{name}-loss", named, keys),
+        "waits": [w for i, run in enumerate(runs[: waiting.MOST]) if (w := waiting.waits(f"{name}-w{i}", run))],
     }
 
 

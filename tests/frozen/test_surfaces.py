@@ -17,7 +17,7 @@ from halftime.workload import Workload
 def test_exported_names() -> None:
     assert sorted(halftime.__all__) == [
         "HalftimeError", "InputError", "Keeper", "Ledger", "Method", "Places", "Plan", "Proof", "Recipe", "Run",
-        "Stopped", "StorageError", "Workload", "accuracy", "prove", "setting", "train",
+        "Stopped", "StorageError", "Workload", "accuracy", "prove", "setting", "train", "watch",
     ]  # fmt: skip
     assert sorted(halftime._MENU) == sorted(halftime.__all__)
     for name in halftime.__all__:
@@ -67,6 +67,7 @@ COMMANDS = {
     "methods": ["--json"],
     "train": ["workload", "--with", "--recipe", "--epochs", "--steps", "--minutes", "--batch-size", "--seed",
               "--target", "--device", "--resume", "--json"],
+    "diagnose": ["workload", "--recipe", "--steps", "--loader-workers", "--device", "--json"],
     "prove": ["workload", "--base", "--fast", "--seeds", "--device", "--json", "--out"],
     "runs": ["--json"],
     "show": ["run", "--json"],
