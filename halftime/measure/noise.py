@@ -225,11 +225,7 @@ def price(
     Raises:
         BadValue: a gain, power or price that cannot be.
     """
-    for name, value, most in (("gain", gain, 100.0), ("power", power, 1.0), ("level", level, 1.0)):
-        if not 0 < value < most:
-            raise BadValue(f"{name} must be more than 0 and less than {most:g}, not {shorten(value)}")
-    if per_hour is not None and not 0 <= per_hour < math.inf:
-        raise BadValue(f"price must be 0 or more for an hour, not {shorten(per_hour)}")
+    check(gain, power, per_hour, level)
     timed = measured.of == "log time to target"
     distance = -math.log1p(-gain / 100) if timed else abs(measured.mean) * gain / 100
     alpha = level / sides
@@ -240,6 +236,19 @@ def price(
         gain, seeds, low, high, power if seeds is None else power_of(seeds, distance, measured.pair, alpha), level,
         sides, hours, None if hours is None or per_hour is None else hours * per_hour,
     )  # fmt: skip
+
+
+def check(gain: float, power: float, per_hour: float | None, level: float = 1 - LEVEL) -> None:
+    """Refuse a gain, power or price that cannot be, before anything is trained.
+
+    Raises:
+        BadValue: which, and what it may be.
+    """
+    for name, value, most in (("gain", gain, 100.0), ("power", power, 1.0), ("level", level, 1.0)):
+        if not 0 < value < most:
+            raise BadValue(f"{name} must be more than 0 and less than {most:g}, not {shorten(value)}")
+    if per_hour is not None and not 0 <= per_hour < math.inf:
+        raise BadValue(f"price must be 0 or more for an hour, not {shorten(per_hour)}")
 
 
 def to_dict(measured: Noise, prices: Sequence[Price]) -> dict[str, Any]:

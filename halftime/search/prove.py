@@ -112,7 +112,8 @@ def _unfinished(ledger: Ledger, plan: dict[str, Any]) -> Path | None:
     """A proof of the same plan that has not ended."""
     for folder in reversed(ledger.proofs):
         records = [record for path in attempt_files(folder) for record in read(path)[0]]
-        same = records and all(records[0].get(key) == value for key, value in plan.items())
+        keys = {*plan, "sequential"}
+        same = records and all(records[0].get(key) == plan.get(key) for key in keys)
         if same and not any(record["kind"] == "judged" for record in records):
             return folder
     return None
