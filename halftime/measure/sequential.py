@@ -129,7 +129,7 @@ def log_ratio(direction: Floats, n: int, effect: float) -> Floats:
 
     Args:
         direction: t / sqrt(t² + n - 1), the t statistic folded into -1 to 1.
-        n: values.
+        n: values; three or more.
         effect: may be negative, too.
 
     The spread is integrated out, which leaves E[exp(a Y)] for chi-distributed Y, by the trapezoid rule about its mode.
@@ -176,14 +176,14 @@ def _crossing(n: int, effects: tuple[float, ...], level: float) -> float:
 
 
 def follow(values: Sequence[float], plan: Design) -> Bounds:
-    """Where a sequential test stands after these values, in the order in which they came.
+    """Where a sequential test stands after these values.
 
     Args:
         values: log ratios, one a pair.
         plan: the design.
 
     Returns:
-        The tightest bounds that any look gave, and whether a look gave the effect up. A bound above zero is a claim.
+        The bounds, and whether the effect is given up. A lower bound above zero is a claim.
 
     Example:
         >>> follow([0.5, 0.6, 0.55, 0.45, 0.5], Design(effect=1.0, alpha=0.05)).low > 0
@@ -191,31 +191,29 @@ def follow(values: Sequence[float], plan: Design) -> Bounds:
         >>> follow([0.1, -0.1, 0.02, -0.12, 0.05], Design(effect=2.0)).futile
         True
     """
+    n = min(len(values), plan.most)
+    if n < FEWEST:
+        return Bounds(-math.inf, math.inf, False)
     given_up, claimed = boundaries(plan.effect, plan.alpha, plan.power, plan.most)
-    low, high, futile = -math.inf, math.inf, False
-    for n in range(FEWEST, min(len(values), plan.most) + 1):
-        mean, error = _mean(values[:n])
-        reach = float(claimed[n - 1]) * error
-        low, high = max(low, mean - reach), min(high, mean + reach)
-        futile = futile or (low <= 0 and mean <= float(given_up[n - 1]) * error)
-    return Bounds(low, high, futile)
+    mean, error = _mean(values[:n])
+    reach = float(claimed[n - 1]) * error
+    return Bounds(mean - reach, mean + reach, mean <= float(given_up[n - 1]) * error)
 
 
 def running(values: Sequence[float], alpha: float = 0.05) -> Bounds:
     """Bounds of a mean that hold at every look, each side at `alpha`, where no particular effect is expected.
 
     Args:
-        values: such as differences of final scores, in the order in which they came.
+        values: such as differences of final scores.
         alpha: how often either side may ever be wrong.
 
     The likelihood ratio is averaged over several effects: what is averaged is a martingale, too.
     """
-    low, high = -math.inf, math.inf
-    for n in range(FEWEST, len(values) + 1):
-        mean, error = _mean(values[:n])
-        reach = _crossing(n, QUALITY, -math.log(alpha)) * error
-        low, high = max(low, mean - reach), min(high, mean + reach)
-    return Bounds(low, high, False)
+    if len(values) < FEWEST:
+        return Bounds(-math.inf, math.inf, False)
+    mean, error = _mean(values)
+    reach = _crossing(len(values), QUALITY, -math.log(alpha)) * error
+    return Bounds(mean - reach, mean + reach, False)
 
 
 def _mean(values: Sequence[float]) -> tuple[float, float]:
