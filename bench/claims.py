@@ -51,8 +51,8 @@ def draw(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> Floats:
 
 
 def replay(values: Floats, plan: Design) -> tuple[Booleans, Counts]:
-    """(whether a gain was claimed, pairs spent) of sequential tests, one a row of values; a claim asks for 5 pairs, as `prove` does."""
-    given_up, claimed = boundaries(plan.effect, plan.alpha, plan.power, plan.most)
+    """(whether a gain was claimed, pairs spent), one test a row; a claim asks for 5 pairs, as `prove` does."""
+    given_up, claimed = boundaries(plan)
     n = np.arange(1, plan.most + 1)
     sums, squares = values[:, : plan.most].cumsum(1), (values[:, : plan.most] ** 2).cumsum(1)
     error = np.sqrt(np.maximum(squares - sums**2 / n, 1e-300) / np.maximum(n - 1, 1) / n)

@@ -81,10 +81,11 @@ class Design:
     @property
     def words(self) -> str:
         """What was designed."""
-        what = f"a gain of {self.gain:g} %" if self.gain is not None else "a gain"
+        what = f"a gain of {self.gain:g} %, " if self.gain is not None else "a gain of "
+        less = "" if self.most >= self.fixed else f" or less, as that takes some {self.fixed} pairs"
         return (
-            f"sequential design: {what} of {self.effect:.2g} standard deviations between pairs is found with "
-            f"probability {self.power:g}, a false one claimed with {self.alpha:g}, at most {self.most} pairs"
+            f"sequential design: {what}{self.effect:.2g} times the standard deviation between pairs, is found with "
+            f"probability {self.power:g}{less}, a false one claimed with {self.alpha:g}, at most {self.most} pairs"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -119,9 +120,10 @@ def design(gain: float, noise: float, most: int = 0, alpha: float = ALPHA, power
     if not 0 < gain < 100:
         raise BadValue(f"a gain is more than 0 and less than 100 per cent of the time, not {shorten(gain)}")
     effect = -math.log1p(-gain / 100) / max(noise, 1e-9)
-    if effect < 0.05:
+    found = Design(min(max(effect, 0.05), 3.0), alpha, power, most, gain, noise)
+    if effect < 0.05 or (most == 0 and found.fixed > MOST):
         raise BadValue(f"a gain of {gain:g} % drowns in noise of {noise:.2g}: ask for a larger gain")
-    return Design(min(effect, 3.0), alpha, power, most, gain, noise)
+    return found
 
 
 def log_ratio(direction: Floats, n: int, effect: float) -> Floats:
@@ -145,15 +147,18 @@ def log_ratio(direction: Floats, n: int, effect: float) -> Floats:
     return found
 
 
-@functools.lru_cache(maxsize=64)
-def boundaries(effect: float, alpha: float, power: float, most: int) -> tuple[Floats, Floats]:
-    """(t below which the effect is given up, t above which a difference is claimed) after 1, 2, ... `most` values."""
-    inward = OVERSHOOT * effect / (1 + effect)
-    given_up, claimed = math.log(1 - power) + inward, -math.log(alpha) - inward
-    low, high = np.full(most, -np.inf), np.full(most, np.inf)
-    for n in range(FEWEST, most + 1):
-        low[n - 1], high[n - 1] = (_crossing(n, (effect,), level) for level in (given_up, claimed))
+def boundaries(plan: Design) -> tuple[Floats, Floats]:
+    """(t below which the effect is given up, t above which a gain is claimed) after 1, 2, ... `most` values."""
+    low, high = np.full(plan.most, -np.inf), np.full(plan.most, np.inf)
+    for n in range(FEWEST, plan.most + 1):
+        low[n - 1], high[n - 1] = (_crossing(n, (plan.effect,), level) for level in _levels(plan))
     return low, high
+
+
+def _levels(plan: Design) -> tuple[float, float]:
+    """Logs of the likelihood ratio at which the effect is given up, and at which a gain is claimed."""
+    inward = OVERSHOOT * plan.effect / (1 + plan.effect)
+    return math.log(1 - plan.power) + inward, -math.log(plan.alpha) - inward
 
 
 @functools.lru_cache(maxsize=4096)
@@ -194,10 +199,9 @@ def follow(values: Sequence[float], plan: Design) -> Bounds:
     n = min(len(values), plan.most)
     if n < FEWEST:
         return Bounds(-math.inf, math.inf, False)
-    given_up, claimed = boundaries(plan.effect, plan.alpha, plan.power, plan.most)
+    given_up, claimed = (_crossing(n, (plan.effect,), level) for level in _levels(plan))
     mean, error = _mean(values[:n])
-    reach = float(claimed[n - 1]) * error
-    return Bounds(mean - reach, mean + reach, mean <= float(given_up[n - 1]) * error)
+    return Bounds(mean - claimed * error, mean + claimed * error, mean <= given_up * error)
 
 
 def running(values: Sequence[float], alpha: float = 0.05) -> Bounds:

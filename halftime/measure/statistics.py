@@ -111,7 +111,7 @@ def p_value(pairs: Sequence[Pair]) -> float:
 
     Example:
         >>> round(p_value([(20.0, 30.0, 10.0, 12.0), (22.0, 30.0, 10.0, 12.0), (25.0, 30.0, 11.0, 12.0)]), 4)
-        0.0009
+        0.0012
     """
     if len(pairs) < 2 or any(fast is None for _, _, fast, _ in pairs):
         return 1.0

@@ -99,7 +99,8 @@ def test_what_is_out_of_reach_is_said() -> None:
 @pytest.mark.parametrize(
     ("wrong", "line"),
     [({"gain": 0.0}, "gain must be"), ({"gain": 100.0}, "gain"), ({"gain": math.nan}, "gain"),
-     ({"power": 1.0}, "power"), ({"per_hour": -1.0}, "price"), ({"per_hour": math.inf}, "price"), ({"level": 0.0}, "level")],
+     ({"power": 1.0}, "power"), ({"per_hour": -1.0}, "price"),
+     ({"per_hour": math.inf}, "price"), ({"level": 0.0}, "level")],
 )  # fmt: skip
 def test_impossible_questions(wrong: dict[str, float], line: str) -> None:
     found = noise([a_run(0, 10.0), a_run(1, 11.0)])

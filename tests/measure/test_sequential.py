@@ -87,11 +87,16 @@ def test_swapping_the_arms_mirrors_the_bounds() -> None:
     assert (there.low, there.high) == (-back.high, -back.low)
 
 
+def test_a_design_that_is_cut_short_does_not_promise_its_power() -> None:
+    assert "or less" in Design(0.5, most=10).words
+    assert "or less" not in Design(0.5).words
+
+
 def test_too_few_values_say_nothing() -> None:
     for values in ([], [1.0], [1.0, 1.0]):
         found = follow(values, Design())
         assert (found.low, found.high, found.futile) == (-math.inf, math.inf, False)
-    assert np.isinf(boundaries(1.0, 0.025, 0.9, 10)[1][:2]).all()
+    assert np.isinf(boundaries(Design(1.0, most=10))[1][:2]).all()
 
 
 def test_equal_values_are_no_division_by_zero() -> None:
