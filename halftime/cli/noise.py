@@ -58,4 +58,6 @@ def run(given: argparse.Namespace) -> int:
     names = ["gain", "seeds per arm", "at least", "at most", "device-hours"]
     print("\n" + table([*names, *([] if given.price is None else ["price"])], rows))
     print(f"\n  pilot {name}: {recipe}")
+    if found.of == "log time to target":
+        print(f"  halftime prove … --sequential --gain {given.gain:g} uses it, and stops as soon as it is settled")
     return 0

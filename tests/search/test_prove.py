@@ -68,6 +68,7 @@ def test_a_clear_gain_is_proved_after_few_pairs(monkeypatch: pytest.MonkeyPatch,
     begun = Proof.load(ledger.proofs[0], ledger)
     assert not begun.complete
     assert "not settled yet" in begun.words
+    assert "2 of at most 8 planned seeds are done by both recipes" in " ".join(proof_page(begun).split())
     proof = ht.prove(make_task(), BASE, FAST, **how)
     assert proof.id == begun.id
     assert (proof.verdict, proof.seeds, len(ledger.runs)) == ("proved", (0, 1, 2, 3, 4), 10)
