@@ -1,7 +1,8 @@
 """Noise first, then a price: how much runs of one recipe differ, and how many seeds a gain of some size would need.
 
-A pilot of a few seeds tells the spread of the log of the time to target, and itself only roughly: the price comes with
-the interval that its small number leaves (chi-square). Two arms that share nothing but the recipe's noise differ by
+A pilot of a few seeds tells the spread of the log of the time to target, and itself only roughly: the seeds are
+those whose power, averaged over what the noise may be in truth, is the one asked for, and the price comes with the
+range that the interval of the noise gives (chi-square). Two arms that share nothing but the recipe's noise differ by
 sqrt(2) times that spread; seeds that pair well make it less, which a pilot of one arm cannot know.
 
 The number of seeds is that of a paired t-test (noncentral t): Cohen, "Statistical Power Analysis", 1988.
@@ -179,8 +180,37 @@ def power_of(n: int, distance: float, sd: float, alpha: float = ONE_SIDE) -> flo
     return 1.0 if math.isnan(found) else found
 
 
+def power_expected(n: int, distance: float, sd: float, known_by: int, alpha: float = ONE_SIDE) -> float:
+    """The same where the deviation itself is an estimate: averaged over what it may be in truth.
+
+    Args:
+        n: pairs.
+        distance: the effect.
+        sd: standard deviation between pairs, as it was estimated.
+        known_by: values that it was estimated from.
+        alpha: one-sided level.
+
+    A lucky pilot, whose runs were alike by chance, would else sell proofs that are too small (O'Hagan, Stevens and
+    Campbell, "Assurance in Clinical Trial Design", 2005).
+
+    Example:
+        >>> power_expected(8, 0.1, 0.1, 5, 0.05) < power_of(8, 0.1, 0.1, 0.05)
+        True
+    """
+    import numpy as np
+    from scipy.stats import chi2, nct, t
+
+    freedom = known_by - 1
+    sds = sd * np.sqrt(freedom / chi2.ppf((np.arange(40) + 0.5) / 40, freedom))
+    reach = np.minimum(distance * math.sqrt(n) / np.maximum(sds, 1e-12), 30.0)
+    found = nct.sf(t.ppf(1 - alpha, n - 1), n - 1, reach)
+    return float(np.where(np.isnan(found), 1.0, found).mean())
+
+
 @functools.lru_cache(maxsize=1024)
-def seeds_for(distance: float, sd: float, alpha: float = ONE_SIDE, power: float = 0.8) -> int | None:
+def seeds_for(
+    distance: float, sd: float, alpha: float = ONE_SIDE, power: float = 0.8, known_by: int | None = None
+) -> int | None:
     """The fewest pairs, three at least, that show an effect with this probability; None beyond all reach.
 
     Args:
@@ -188,19 +218,26 @@ def seeds_for(distance: float, sd: float, alpha: float = ONE_SIDE, power: float 
         sd: standard deviation between pairs.
         alpha: one-sided level.
         power: how likely it is to show.
+        known_by: values that the deviation was estimated from; None if it is known.
 
     Example:
-        >>> seeds_for(0.1, 0.1, 0.05, 0.8)
-        8
+        >>> seeds_for(0.1, 0.1, 0.05, 0.8), seeds_for(0.1, 0.1, 0.05, 0.8, known_by=5)
+        (8, 11)
     """
+
+    def enough(n: int) -> bool:
+        if known_by is None:
+            return power_of(n, distance, sd, alpha) >= power
+        return power_expected(n, distance, sd, known_by, alpha) >= power
+
     low, high = 2, 3
-    while power_of(high, distance, sd, alpha) < power:
+    while not enough(high):
         low, high = high, 2 * high
         if low > MOST:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power_of(middle, distance, sd, alpha) >= power else (middle, high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 
@@ -219,7 +256,8 @@ def price(
         sides: 2 where `level` is shared by both directions, as `prove` does; else 1.
 
     Returns:
-        Seeds for each of two arms (five at least: fewer prove nothing) and the power they have, with the device time
+        Seeds for each of two arms (five at least: fewer prove nothing) and the power they have, averaged over what the
+        noise may be in truth; the seeds if it is at either end of its interval; and the device time
         of both arms if the runs of either last as long as the pilot's.
 
     Raises:
@@ -229,13 +267,14 @@ def price(
     timed = measured.of == "log time to target"
     distance = -math.log1p(-gain / 100) if timed else abs(measured.mean) * gain / 100
     alpha = level / sides
-    found = [seeds_for(distance, sd * math.sqrt(2), alpha, power) for sd in (measured.sd, measured.low, measured.high)]
-    seeds, low, high = (None if n is None else max(LEAST, n) for n in found)
+    ends = [seeds_for(distance, sd * math.sqrt(2), alpha, power) for sd in (measured.low, measured.high)]
+    asked = seeds_for(distance, measured.pair, alpha, power, measured.n)
+    seeds, low, high = (None if n is None else max(LEAST, n) for n in (asked, *ends))
     hours = None if seeds is None else 2 * seeds * measured.seconds / 3600
-    return Price(
-        gain, seeds, low, high, power if seeds is None else power_of(seeds, distance, measured.pair, alpha), level,
-        sides, hours, None if hours is None or per_hour is None else hours * per_hour,
-    )  # fmt: skip
+    money = None if hours is None or per_hour is None else hours * per_hour
+    if seeds is not None:
+        power = power_expected(seeds, distance, measured.pair, measured.n, alpha)
+    return Price(gain, seeds, low, high, power, level, sides, hours, money)
 
 
 def check(gain: float, power: float, per_hour: float | None, level: float = 1 - LEVEL) -> None:

@@ -70,6 +70,18 @@ def test_quoted_power_is_found_by_simulation_within_two_points(sd: float, gain: 
     assert n == 3 or power_of(n - 1, distance, pair) < 0.8
 
 
+def test_a_pilot_quotes_the_power_that_its_prices_have_on_average() -> None:
+    """Many pilots of five seeds each: some are lucky, yet the proofs they price show the gain as often as is said."""
+    distance, sd = -math.log1p(-0.1), 0.1
+    guesses = sd * np.sqrt(stats.chi2.rvs(4, size=60, random_state=3) / 4)
+    priced = {
+        known: [seeds_for(distance, float(s) * math.sqrt(2), known_by=known) for s in guesses] for known in (5, None)
+    }
+    found = {k: np.mean([power_of(n or 0, distance, sd * math.sqrt(2)) for n in ns]) for k, ns in priced.items()}
+    assert found[5] == pytest.approx(0.8, abs=0.05)
+    assert found[None] < found[5]
+
+
 def test_the_interval_of_a_deviation_covers_it_in_19_of_20_cases() -> None:
     draw = np.random.default_rng(2)
     ends = [sd_interval(float(sd), 5) for sd in draw.standard_normal((2000, 5)).std(1, ddof=1)]
