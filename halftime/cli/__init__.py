@@ -18,6 +18,7 @@ VERBS = {
     "methods": "the speed-ups there are",
     "train": "train a workload by a recipe",
     "diagnose": "say what the training waits for, and what would help",
+    "noise": "how much runs differ by luck, and what it costs to show a gain",
     "prove": "show whether one recipe reaches the target sooner than another",
     "runs": "list the ledger",
     "show": "one run of the ledger",

@@ -28,6 +28,8 @@ def verify(ledger: Ledger) -> Checked:
     for folder in ledger.runs:
         checked.runs += 1
         _digests(folder, checked)
+    for folder in ledger.noises:
+        _digests(folder, checked)
     for folder in ledger.proofs:
         checked.proofs += 1
         records = _digests(folder, checked)

@@ -217,7 +217,7 @@ def _again(proof: Proof) -> dict[str, Any]:
     """How to do the proof again: files and command lines."""
     source = words.clean(proof.workload.get("source") or "").removeprefix("…/")
     line = ["halftime", "prove", source, "--base", "base.json", "--fast", "fast.json"]
-    line += ["--seeds", str(len(proof.seeds)), "--device", re.sub(r":\d+$", "", proof.device)]
+    line += [*_seeds_again(proof), "--device", re.sub(r":\d+$", "", proof.device)]
     commit = str(proof.fingerprint.get("code", {}).get("commit") or "")
     return {
         "source": source,
@@ -225,6 +225,15 @@ def _again(proof: Proof) -> dict[str, Any]:
         "line": " ".join(map(shlex.quote, line)) if source else "",
         "device": re.sub(r":\d+$", "", proof.device),
     }
+
+
+def _seeds_again(proof: Proof) -> list[str]:
+    """How many seeds were asked for, or what a sequential design was asked to find."""
+    plan = proof.design
+    if plan is None:
+        return ["--seeds", str(len(proof.seeds))]
+    asked = [] if plan.gain is None else ["--gain", f"{plan.gain:g}", "--noise", f"{plan.noise:.6g}"]
+    return ["--sequential", *asked, "--most", str(plan.most)]
 
 
 def _about(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
