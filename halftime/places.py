@@ -68,6 +68,10 @@ class Places:
         """Do one optimizer step and say whether it was applied; at most one method of a recipe may."""
         return plain_update(compute_loss, optimizer)
 
+    def attempt(self, update: Update, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
+        """Around the update: may undo it, or do it again; says whether a step was applied in the end."""
+        return update(compute_loss, optimizer)
+
     def after_step(self, progress: float) -> None:
         """Act after a step that was applied."""
 
@@ -78,6 +82,10 @@ class Places:
 
     def evaluated(self, score: float) -> None:
         """Hear the validation score, signed so that higher is better."""
+
+    def events(self) -> list[str]:
+        """What happened since it was last asked, in lines for the record."""
+        return []
 
     # what must survive a stop: tensors, numbers, strings, and lists or dicts of them
     def state_dict(self) -> dict[str, Any]:
@@ -138,7 +146,7 @@ class Method(Places):
             value = checked(where, getattr(self, field.name), hints[field.name], field.metadata)
             object.__setattr__(self, field.name, value)
 
-    def start(self, model: nn.Module, optimizer: Optimizer) -> Places:
+    def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:
         """What acts inside the loop: this description itself, or an object that owns the method's state."""
         return self
 

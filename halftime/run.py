@@ -48,6 +48,8 @@ class Run:
     reason: str
     attempts: int
     steps: int
+    tried: int  # batches; more than steps where some updates were not applied
+    receipt: str  # hash of the ids of all samples consumed, in order
     seconds: float
     spans: dict[str, float]  # seconds by purpose
     device_seconds: float
@@ -113,7 +115,8 @@ class Run:
             **{name: start[name] for name in ("workload", "seed", "device", "group")},
             id=start["run"], folder=folder, started=start["t"], state=state, reason=reason,
             recipe=Recipe.from_dict(start["recipe"], strangers=True),
-            attempts=len(attempts), steps=ends[-1]["step"], seconds=ends[-1]["seconds"],
+            attempts=len(attempts), steps=ends[-1]["step"], tried=ends[-1]["tried"],
+            receipt=ends[-1]["receipt"], seconds=ends[-1]["seconds"],
             spans={purpose: sum(end["spans"].get(purpose, 0.0) for end in ends) for purpose in purposes},
             device_seconds=sum(end["held"] for end in ends), joules=sum(joules) if joules else None,
             evaluations=_evaluations(attempts), fingerprint=attempts[-1][0]["fingerprint"],
@@ -152,9 +155,12 @@ def attempt_files(folder: Path) -> list[Path]:
 
 def _end(attempt: list[Record]) -> Record:
     """Where an attempt stood when it was last heard of."""
-    found: Record = {"spans": {}, "held": 0.0} | {k: attempt[0][k] for k in ("step", "seconds")}
+    found: Record = {"spans": {}, "held": 0.0, "tried": attempt[0]["step"], "receipt": ""}
+    found |= {k: attempt[0][k] for k in ("step", "seconds")}
     for record in attempt:
-        found |= {k: record[k] for k in ("step", "seconds", "held", "spans", "joules") if k in record}
+        found |= {
+            k: record[k] for k in ("step", "tried", "receipt", "seconds", "held", "spans", "joules") if k in record
+        }
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,19 @@ from halftime.errors import BadRecipe, Stopped
 from halftime.ledger import checkpoint
 from halftime.ledger import resume as going_on
 from halftime.ledger.interrupts import Interrupts
-from halftime.ledger.lines import Writer
 from halftime.ledger.store import Ledger
 from halftime.measure.clock import Clock
 from halftime.measure.cost import Energy
 from halftime.measure.device import pick
 from halftime.measure.plan import Pacer, Plan
 from halftime.measure.score import apply, evaluate
-from halftime.places import Backward, Update, overrides, plain_backward, plain_update, total_loss
+from halftime.places import PLACES, Backward, Update, overrides, plain_backward, plain_update
 from halftime.recipe import Recipe
 from halftime.report.live import Live
 from halftime.run import Run
 from halftime.workload import Workload
+
+LOOP = PLACES[PLACES.index("lr_factor") :]  # the places that are reached in each step, or around evaluation
 
 
 @going_on.random_kept()
@@ -95,10 +97,10 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     # once: data, network, initial weights, loss, and the optimizer last
     torch.manual_seed(seed)
     model = network = workload.model().to(where)
-    feed = Feed(workload.train, recipe.batch_size, seed)
+    feed = Feed(workload.train, recipe.batch_size, seed, device=where)
     for method in recipe.methods:
         feed = method.data(feed)
-    sample = split(on_device(next(feed.batches()), where))
+    sample = split(on_device(feed.look(), where))
     check(workload, recipe.methods, model, sample)
     for method in recipe.methods:
         model = method.model(model)
@@ -110,12 +112,13 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters())
     for method in recipe.methods:
         optimizer = method.optimizer(model, optimizer)
-    acting = [method.start(model, optimizer) for method in recipe.methods]
-    factors, batchers, forwards, updates, followers, contexts, listeners = (
-        [getattr(one, place) for one in acting if overrides(one, place)]
-        for place in ("lr_factor", "batch", "forward", "update", "after_step", "evaluating", "evaluated")
+    acting = [method.start(model, optimizer, feed) for method in recipe.methods]
+    factors, batchers, forwards, updates, attempts, followers, contexts, listeners, tellers = (
+        [getattr(one, place) for one in acting if overrides(one, place)] for place in LOOP
     )
     update = _only(updates, recipe)
+    for attempt in attempts:  # what may undo or repeat it stands around it
+        update = partial(attempt, update)
     plan = Plan.of(state["plan"]) if state else plan or Plan.for_budget(recipe, feed.steps_per_epoch)
     pacer = Pacer(plan, recipe.minutes * 60.0) if recipe.minutes and state.get("paced", plan.open) else None
     going_on.restore(state, network, optimizer, acting)  # gives the optimizer new groups
@@ -124,6 +127,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     folder = ledger.find(resume) if resume else ledger.new("run")
     log = going_on.begin(ledger, folder, facts, step, clock.already, where)
     losses: list[Any] = []
+    tried = state.get("tried", step)  # batches so far: more than steps, where some were not applied
     data, saved, next_save = 0.0, -1, clock.seconds + checkpoint_every
 
     def compute_loss(backward: Backward = plain_backward) -> None:
@@ -136,19 +140,13 @@ def train(  # noqa: C901 - the one function that is allowed to be long
             losses.append(loss)
 
     def standing() -> dict[str, Any]:
-        spans = {"data": data, "compile": clock.compiling, **clock.spans}
-        return {
-            "step": step,
-            "seconds": round(clock.seconds, 6),
-            "held": round(clock.held, 6),
-            "spans": {name: round(spent, 6) for name, spent in spans.items() if spent},
-            "joules": energy.joules,
-        }
+        counted = {"step": step, "tried": tried, "receipt": feed.served.receipt}
+        return {**counted, **clock.read(data), "joules": energy.joules}
 
     def save() -> int:
         with clock.span("checkpoint"):
             log.record("checkpoint", durable=True, **standing())
-            about = {"plan": plan.segments, "paced": pacer is not None, "seconds": clock.seconds}
+            about = {"plan": plan.segments, "paced": pacer is not None, **standing()}
             checkpoint.write(folder / "checkpoints", step, going_on.state(network, optimizer, acting, where, **about))
         return step
 
@@ -161,10 +159,11 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         live.judged(step, plan.total, clock.seconds, score)
 
     model.train()
-    with log, Interrupts() as stop, Live(workload.name, recipe, seed, workload.target, quiet) as live:
+    named = (workload.name, recipe, seed, workload.target, quiet)
+    with log, Interrupts() as stop, Live(*named) as live, contextlib.ExitStack() as ending:
         if state.get("notice"):
             log.record("event", text=live.say(state["notice"]))
-        batches = feed.batches(step)
+        batches = ending.enter_context(contextlib.closing(feed.batches(tried, state.get("receipt", ""))))
         while step < plan.total:
             progress = plan.progress(step)
             factor = math.prod(of(progress) for of in factors)
@@ -176,23 +175,25 @@ def train(  # noqa: C901 - the one function that is allowed to be long
             for change in batchers:
                 inputs, targets = change(inputs, targets, progress)
             applied = update(compute_loss, optimizer)
+            tried += 1
             for follow in followers if applied else ():
                 follow(progress)
-            step += 1
-            _note(log, step, losses, groups[0][0]["lr"])
-
-            if pacer and pacer.tick(step, clock.seconds):
+            step += applied
+            if applied:
+                log.step(step, losses, groups[0][0]["lr"])
+            if applied and pacer and pacer.tick(step, clock.seconds):
                 log.record("event", text=f"planned anew at step {step}: {plan.total} steps in all")
-            judging = plan.due(step, workload.evaluations)
+            judging = applied and plan.due(step, workload.evaluations)
             stopping = stop.signal  # looked at once: a signal that comes later waits for the next step
             saving = stopping is not None or clock.seconds >= next_save
             looking = judging or saving or log.due()
             if looking and (bad := log.flush(wait=judging or saving)):
-                reason = explain(bad[1], folder, split(next(feed.batches(bad[1] - 1))), bool(forwards))
+                reason = explain(bad[1], folder, split(feed.look(bad[1] - 1 + tried - step)), bool(forwards))
                 log.end("failed", reason=live.say(reason), **standing())
                 break
             if looking:
                 log.record("beat", **standing())
+                log.events(live.say(text) for tell in tellers for text in tell())
                 live.show(step, plan.total, clock.seconds)
             if judging:
                 judge()
@@ -228,13 +229,3 @@ def _only(updates: list[Update], recipe: Recipe) -> Update:
     if len(updates) > 1:
         raise BadRecipe(f"only one method may do the update, not {len(updates)}: {recipe}")
     return updates[0] if updates else plain_update
-
-
-def _note(log: Writer, step: int, losses: list[Any], lr: float) -> None:
-    """Log a step's loss, each of several losses, and the learning rate, without waiting for the device."""
-    whole = [total_loss(loss).detach() for loss in losses]
-    log.scalar("loss", whole[0] if len(whole) == 1 else torch.stack(whole).sum(), step)
-    if losses and isinstance(losses[0], dict):
-        for name in losses[0]:
-            log.scalar(f"loss/{name}", torch.stack([loss[name].detach() for loss in losses]).sum(), step)
-    log.scalar("lr", lr, step)

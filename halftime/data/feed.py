@@ -12,8 +12,8 @@ import hashlib
 import itertools
 import random
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ from torch.utils.data import DataLoader, TensorDataset, default_collate
 from halftime.data.batch import split, tensors
 from halftime.errors import BadData, shorten
 
+CPU = torch.device("cpu")
 Order = Callable[[int, int, int], Tensor]  # (seed, epoch, samples) -> indices of one epoch
+Serve = Callable[["Feed", Iterator["Ticket"]], Generator[tuple["Ticket", Any]]]
 
 
 class Dataset(Protocol):
@@ -102,17 +104,65 @@ def key(seed: int, epoch: int, position: int) -> int:
     return (bits ^ (bits >> 31)) >> 1
 
 
+def in_turn(feed: Feed, tickets: Iterator[Ticket]) -> Generator[tuple[Ticket, Any]]:
+    """Serve each batch when it is asked for, in this thread."""
+    generator = torch.Generator()  # made once, seeded anew for each batch: making one costs more than a small batch
+    for ticket in tickets:
+        yield ticket, fetch(feed.dataset, ticket.ids, (feed.seed, ticket.epoch, ticket.position), generator)
+
+
+class Ticket(NamedTuple):
+    """One batch to be served: which step it is for, and the samples `ids` [B] from `position` on in an epoch."""
+
+    step: int
+    epoch: int
+    position: int
+    ids: Tensor
+
+
+@dataclasses.dataclass
+class Served:
+    """What was handed out last: `step` batches so far, its sample `ids`, and the receipt of all that came before.
+
+    The receipt is a running hash of the sample ids of every batch: equal receipts mean that the same samples were
+    consumed in the same order, over any number of stops.
+    """
+
+    step: int = 0
+    ids: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    receipt: str = ""
+
+    def take(self, ticket: Ticket) -> None:
+        """Note that a batch is handed out."""
+        before = bytes.fromhex(self.receipt)
+        self.receipt = hashlib.blake2b(ticket.ids.numpy().tobytes(), key=before, digest_size=16).hexdigest()
+        self.step, self.ids = ticket.step + 1, ticket.ids
+
+
 @dataclasses.dataclass(frozen=True)
 class Feed:
     """Training samples in the order in which they are served.
 
-    An epoch drops the samples that do not fill its last batch; the next epoch leaves out others.
+    An epoch drops the samples that do not fill its last batch; the next epoch leaves out others. Epochs may differ in
+    length.
+
+    Args:
+        dataset: the samples.
+        batch_size: samples in a step.
+        seed: of order and augmentation.
+        order: (seed, epoch, samples) -> indices of one epoch.
+        serve: makes batches of tickets: in this thread, or by helpers that work ahead.
+        device: where the training runs.
+        served: what was handed out last.
     """
 
     dataset: Dataset
     batch_size: int
     seed: int
     order: Order = shuffled
+    serve: Serve = in_turn
+    device: torch.device = CPU
+    served: Served = dataclasses.field(default_factory=Served, compare=False)
 
     def indices(self, epoch: int) -> Tensor:
         """Indices of one epoch, cut to whole batches."""
@@ -121,18 +171,35 @@ class Feed:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in an epoch."""
+        """Batches in the first epoch."""
         return -(-len(self.indices(0)) // self.batch_size)
 
-    def batches(self, step: int = 0) -> Iterator[Any]:
-        """Batches without end, from a step on; the step counts from the start of the training."""
-        generator = torch.Generator()  # made once, seeded anew for each batch: making one costs more than a small batch
-        begun, first = divmod(step, self.steps_per_epoch)
-        for epoch in itertools.count(begun):
+    def tickets(self, step: int = 0) -> Iterator[Ticket]:
+        """What is to be served, without end, from a step on; the step counts from the start of the training."""
+        first = 0  # step at which the epoch begins
+        for epoch in itertools.count():
             pieces = torch.split(self.indices(epoch), self.batch_size)
-            for number in range(first, len(pieces)):
-                yield fetch(self.dataset, pieces[number], (self.seed, epoch, number * self.batch_size), generator)
-            first = 0
+            for number in range(max(0, step - first), len(pieces)):
+                yield Ticket(first + number, epoch, number * self.batch_size, pieces[number])
+            first += len(pieces)
+
+    def look(self, step: int = 0) -> Any:
+        """The batch of one step, fetched in this thread and not counted as served."""
+        return next(in_turn(self, self.tickets(step)))[1]
+
+    def batches(self, step: int = 0, receipt: str = "") -> Generator[Any]:
+        """Batches without end, from a step on; closing it ends what serves ahead.
+
+        Args:
+            step: the first to be served.
+            receipt: of the steps before it.
+        """
+        self.served.step, self.served.receipt = step, receipt
+        serving = self.serve(self, self.tickets(step))
+        with contextlib.closing(serving):
+            for ticket, batch in serving:
+                self.served.take(ticket)
+                yield batch
 
 
 def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int], generator: torch.Generator | None = None) -> Any:

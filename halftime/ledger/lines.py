@@ -8,7 +8,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from halftime.errors import StorageError, writing
+from halftime.places import total_loss
 
 Record = dict[str, Any]
 _Scalar = tuple[str, int, Tensor | float]  # key, step, value
@@ -45,6 +46,15 @@ class Writer:
     def scalar(self, key: str, value: Tensor | float, step: int) -> None:
         """Note a number without waiting for the device; it is read and written later, in bulk."""
         self._waiting.append((key, step, value))
+
+    def step(self, step: int, losses: Sequence[Any], lr: float) -> None:
+        """Note a step's loss (the sum over its micro-batches), each of several losses, and the learning rate."""
+        whole = [total_loss(loss).detach() for loss in losses]
+        self.scalar("loss", whole[0] if len(whole) == 1 else torch.stack(whole).sum(), step)
+        if losses and isinstance(losses[0], dict):
+            for name in losses[0]:
+                self.scalar(f"loss/{name}", torch.stack([loss[name].detach() for loss in losses]).sum(), step)
+        self.scalar("lr", lr, step)
 
     def due(self) -> bool:
         """Whether it is time to flush."""
@@ -84,6 +94,11 @@ class Writer:
         self._write([{"kind": kind, "t": round(time.time(), 3), **content}])
         if durable:
             self._sync()
+
+    def events(self, texts: Iterable[str]) -> None:
+        """Write what methods have to tell."""
+        for text in texts:
+            self.record("event", text=text)
 
     def end(self, state: str, **content: Any) -> None:
         """Write the last record, with the digest of everything before it, and close."""

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -41,6 +42,16 @@ class Clock:
     def compiling(self) -> float:
         """Seconds of this attempt spent in torch.compile; they are part of `seconds`."""
         return _compile_seconds() - self._compiled
+
+    def read(self, data: float) -> dict[str, Any]:
+        """All of it for a record.
+
+        Args:
+            data: seconds of this attempt in which the loop waited for its batches.
+        """
+        spans = {"data": data, "compile": self.compiling, **self.spans}
+        rounded = {name: round(spent, 6) for name, spent in spans.items() if spent}
+        return {"seconds": round(self.seconds, 6), "held": round(self.held, 6), "spans": rounded}
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -66,7 +66,7 @@ class DropOnStall(Method):
     slot: ClassVar[str] = "schedule"
     choices: ClassVar = {"patience": (2, 3, 5), "factor": (0.1, 0.3, 0.5)}
 
-    def start(self, model: nn.Module, optimizer: Optimizer) -> Places:
+    def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
         return _Watching(StallWatch(self.patience, self.factor, self.improvement))
 
 

@@ -80,7 +80,7 @@ class EMA(Method):
     slot: ClassVar[str] = "averaging"
     choices: ClassVar = {"decay": (0.9, 0.99, 0.999)}
 
-    def start(self, model: nn.Module, optimizer: Optimizer) -> Places:
+    def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
         return _Averaging(WeightAverage(model, self.decay), self.every)
 
 

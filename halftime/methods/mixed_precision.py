@@ -64,7 +64,7 @@ class MixedPrecision(Method):
     slot: ClassVar[str] = "precision"
     choices: ClassVar = {"dtype": ("bf16", "fp16")}
 
-    def start(self, model: nn.Module, optimizer: Optimizer) -> Places:
+    def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
         device = next(model.parameters()).device.type
         return _Scaling(device) if self.dtype == "fp16" else _Casting(device, torch.bfloat16)
 

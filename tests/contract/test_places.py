@@ -114,6 +114,55 @@ def test_the_update_place_may_go_forward_and_back_twice(micro_batch: int | None,
         assert torch.allclose(value, net.state_dict()[key], rtol=1e-4, atol=1e-5), key
 
 
+@dataclasses.dataclass(frozen=True)
+class Refusing(ht.Method):
+    """Undoes every third update: uses the place `attempt`."""
+
+    every: int = ht.setting(3, low=2)
+
+    def start(self, model: nn.Module, optimizer: torch.optim.Optimizer, feed: Feed) -> ht.Places:
+        return Undoing(model, feed, self.every)
+
+
+class Undoing(ht.Places):
+    def __init__(self, model: nn.Module, feed: Feed, every: int) -> None:
+        self.model, self.feed, self.every, self.told = model, feed, every, list[str]()
+
+    def attempt(self, update: Any, compute_loss: ComputeLoss, optimizer: torch.optim.Optimizer) -> bool:
+        before = [p.detach().clone() for p in self.model.parameters()]
+        update(compute_loss, optimizer)
+        if self.feed.served.step % self.every:
+            return True
+        with torch.no_grad():
+            for parameter, kept in zip(self.model.parameters(), before, strict=True):
+                parameter.copy_(kept)
+        self.told.append(f"undone: samples {self.feed.served.ids.tolist()[:2]}")
+        return False
+
+    def events(self) -> list[str]:
+        told, self.told = self.told, []
+        return told
+
+
+@pytest.mark.parametrize("stop", [False, True], ids=["through", "stopped"])
+def test_a_step_that_was_not_applied_is_no_step_of_the_budget(stop: bool, tmp_path: Path) -> None:
+    what = recipe(Refusing(), OneCycle(), SGD(lr=0.1, momentum=0.0), steps=10)
+    through = trained(task(), what, tmp_path / "through")
+    run = through
+    if stop:  # in the middle of an epoch, after two steps were undone
+        with pytest.raises(ht.Stopped) as stopped:
+            trained(task(train=Interrupting(TRAIN, at=9, act=terminate)), what, tmp_path / "stopped")
+        run = trained(task(), what, tmp_path / "stopped", resume=stopped.value.run)
+        assert same(weights(run), weights(through))
+    assert run.steps == 10
+    assert len(run.events) == 4  # batches 3, 6, 9 and 12 of 14 in all
+    rates = [rate for _, rate in run.series("lr")]
+    plain = trained(task(), recipe(OneCycle(), SGD(lr=0.1, momentum=0.0), steps=10), tmp_path / "plain")
+    assert rates == [rate for _, rate in plain.series("lr")]
+    assert run.receipt == through.receipt != plain.receipt
+    assert run.tried == 14
+
+
 def test_two_updates_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRecipe, match="update"):
         trained(task(), recipe(Sharpness(), MixedPrecision(dtype="fp16")), tmp_path)
@@ -143,6 +192,10 @@ class Spy(ht.Places):
         self.seen.append("update")
         return super().update(compute_loss, optimizer)
 
+    def attempt(self, update: Any, compute_loss: ComputeLoss, optimizer: torch.optim.Optimizer) -> bool:
+        self.seen.append("attempt")
+        return super().attempt(update, compute_loss, optimizer)
+
     def after_step(self, progress: float) -> None:
         self.seen.append("after_step")
 
@@ -153,6 +206,10 @@ class Spy(ht.Places):
 
     def evaluated(self, score: float) -> None:
         self.seen.append("evaluated")
+
+    def events(self) -> list[str]:
+        self.seen.append("events")
+        return ["the spy was asked"]
 
 
 SEEN: list[str] = []
@@ -183,16 +240,17 @@ class Watching(ht.Method):
         SEEN.append("optimizer")
         return optimizer
 
-    def start(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> ht.Places:
+    def start(self, model: nn.Module, optimizer: torch.optim.Optimizer, feed: Feed) -> ht.Places:
         return Spy(SEEN)
 
 
 def test_a_run_reaches_the_places_in_their_order(tmp_path: Path) -> None:
     SEEN.clear()
     watched = trained(task(evaluations=1), recipe(Watching(), steps=1), tmp_path)
-    # once more around the saving of the final weights
-    assert SEEN == ["data", "model", "init", "loss", "optimizer", "lr_factor", "batch", "update", "forward",
-                    "after_step", "evaluating", "evaluated", "evaluating"]  # fmt: skip
+    # around the update, the update and, inside it, network and loss; once more around the saving of the final weights
+    assert SEEN == ["data", "model", "init", "loss", "optimizer", "lr_factor", "batch", "attempt", "update", "forward",
+                    "after_step", "events", "evaluating", "evaluated", "evaluating"]  # fmt: skip
+    assert watched.events == ("the spy was asked",)
     assert set(SEEN) == set(PLACES)
     assert same(weights(watched), weights(trained(task(), recipe(steps=1), tmp_path)))
 

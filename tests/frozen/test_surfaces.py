@@ -26,8 +26,8 @@ def test_exported_names() -> None:
 
 def test_places_in_the_order_in_which_a_run_reaches_them() -> None:
     assert PLACES == (
-        "data", "model", "init", "loss", "optimizer", "lr_factor", "batch", "forward", "update", "after_step",
-        "evaluating", "evaluated",
+        "data", "model", "init", "loss", "optimizer", "lr_factor", "batch", "forward", "update", "attempt",
+        "after_step", "evaluating", "evaluated", "events",
     )  # fmt: skip
 
 

@@ -66,10 +66,10 @@ def test_it_survives_a_stop_anywhere(stop: int) -> None:
     net = nn.Linear(1, 1)
     optimizer = torch.optim.SGD(net.parameters())
     method = DropOnStall(patience=2, factor=0.5)
-    through, before = method.start(net, optimizer), method.start(net, optimizer)
+    through, before = method.start(net, optimizer, None), method.start(net, optimizer, None)
     for score in scores[:stop]:
         before.evaluated(score)
-    after = method.start(net, optimizer)
+    after = method.start(net, optimizer, None)
     after.load_state_dict(json.loads(json.dumps(before.state_dict())))
     for score in scores:
         through.evaluated(score)
@@ -82,7 +82,7 @@ def test_it_survives_a_stop_anywhere(stop: int) -> None:
 def test_two_runs_of_one_description_share_nothing() -> None:
     net = nn.Linear(1, 1)
     method = DropOnStall(patience=1)
-    one, other = (method.start(net, torch.optim.SGD(net.parameters())) for _ in range(2))
+    one, other = (method.start(net, torch.optim.SGD(net.parameters()), None) for _ in range(2))
     one.evaluated(1.0)
     one.evaluated(0.0)
     assert one.lr_factor(0.0) < other.lr_factor(0.0) == 1.0

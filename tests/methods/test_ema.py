@@ -111,8 +111,8 @@ def test_running_statistics_are_averaged_and_counters_are_not() -> None:
 def test_it_follows_every_so_many_steps_and_survives_a_stop(every: int) -> None:
     net = network()
     method, optimizer = EMA(decay=0.5, every=every), torch.optim.SGD(network().parameters())
-    through, before = method.start(net, optimizer), method.start(net, optimizer)
-    after = method.start(net, optimizer)
+    through, before = method.start(net, optimizer, None), method.start(net, optimizer, None)
+    after = method.start(net, optimizer, None)
     for step in range(10):
         disturb(net)
         through.after_step(step / 10)

@@ -82,7 +82,7 @@ def test_a_dict_of_losses_is_scaled_as_their_sum() -> None:
 @pytest.mark.parametrize("dtype", list(DTYPES))
 def test_products_are_in_16_bits_inside_and_32_outside(dtype: str) -> None:
     net, optimizer, _ = parts()
-    acting = MixedPrecision(dtype=dtype).start(net, optimizer)
+    acting = MixedPrecision(dtype=dtype).start(net, optimizer, None)
     with acting.forward():
         assert net(torch.ones(1, 4)).dtype == DTYPES[dtype]
         assert nn.functional.mse_loss(net(torch.ones(1, 4)), torch.zeros(1, 2)).dtype == torch.float32
@@ -93,13 +93,13 @@ def test_products_are_in_16_bits_inside_and_32_outside(dtype: str) -> None:
 
 def test_only_float16_needs_its_own_update() -> None:
     net, optimizer, _ = parts()
-    assert not overrides(MixedPrecision(dtype="bf16").start(net, optimizer), "update")
-    assert overrides(MixedPrecision(dtype="fp16").start(net, optimizer), "update")
+    assert not overrides(MixedPrecision(dtype="bf16").start(net, optimizer, None), "update")
+    assert overrides(MixedPrecision(dtype="fp16").start(net, optimizer, None), "update")
 
 
 def test_the_scale_survives_a_stop() -> None:
     net, optimizer, _ = parts()
-    before, after = (MixedPrecision(dtype="fp16").start(net, optimizer) for _ in range(2))
+    before, after = (MixedPrecision(dtype="fp16").start(net, optimizer, None) for _ in range(2))
     before.update(loss_of(net, 1e37), optimizer)
     after.load_state_dict(before.state_dict())
     after.update(loss_of(net), optimizer)
