@@ -13,7 +13,7 @@ import halftime as ht
 from halftime.data.images import Images
 from halftime.methods import SGD, AdamW, OneCycle
 from halftime.places import Method
-from halftime.workloads import cifar10, digits, fashion_mnist, get, shakespeare
+from halftime.workloads import cifar10, fashion_mnist, get, shakespeare
 from halftime.workloads.networks import GPT, SmallConv
 
 JUDGED = 2000  # validation samples: enough to tell losses apart by one in a hundred
@@ -51,7 +51,10 @@ def _images(source: str, network: str) -> ht.Workload:
     room = {"fashion_mnist": fashion_mnist, "cifar10": cifar10}[source]
     (x, y), (vx, vy) = room.images()
     channels, side = x.shape[1], x.shape[2]
-    models = {"mlp": lambda: mlp(channels * side * side, 64), "cnn": lambda: SmallConv(channels, 10, (8, 16, 24), (2, 2, 2))}
+    models = {
+        "mlp": lambda: mlp(channels * side * side, 64),
+        "cnn": lambda: SmallConv(channels, 10, (8, 16, 24), (2, 2, 2)),
+    }
     return ht.Workload(
         name=f"{source} {network}",
         model=models[network],

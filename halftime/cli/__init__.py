@@ -17,6 +17,7 @@ VERBS = {
     "workloads": "what can be trained out of the box",
     "methods": "the speed-ups there are",
     "train": "train a workload by a recipe",
+    "tune": "choose a recipe's learning rate from short full trainings",
     "prove": "show whether one recipe reaches the target sooner than another",
     "runs": "list the ledger",
     "show": "one run of the ledger",

@@ -11,7 +11,7 @@ from halftime.errors import BadData
 from halftime.ledger.lines import read
 from halftime.ledger.store import Ledger, load_all
 from halftime.measure.statistics import Interval, Pair, difference, median, seeds_needed, speedup, spread
-from halftime.measure.tuned import Tuning, tuning
+from halftime.measure.tuned import Tuning, tune_choices, tuning
 from halftime.recipe import Recipe
 from halftime.run import Run, attempt_files
 
@@ -164,7 +164,7 @@ class Proof:
         if not records or records[0]["kind"] != "start":
             raise BadData(f"{folder} is not a proof's record: move it away")
         start = records[0]
-        runs = load_all(ledger)
+        runs, choices = load_all(ledger), tune_choices(ledger)
         seeds = tuple(start["seeds"])
         arms = {}
         for name in ("base", "fast"):
@@ -175,7 +175,7 @@ class Proof:
                 if run.group == f"{folder.name}/{name}" and run.state in ("finished", "failed")
             }
             arms[name] = Arm(
-                recipe, tuple(mine[s] for s in seeds if s in mine), tuning(recipe, start["workload"], runs)
+                recipe, tuple(mine[s] for s in seeds if s in mine), tuning(recipe, start["workload"], runs, choices)
             )
         return cls(
             id=folder.name,

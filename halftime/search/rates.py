@@ -33,6 +33,7 @@ KEPT, WIDE, NARROW = 3, 2.4, 1.8  # rates in the second round; factors between r
 DRIFT = 0.3  # exponent by which the best rate falls as the training gets longer
 CLEAR, LEARNED = 0.1, 0.02  # of the loss without information: a gain that leaves no doubt, and the least gain
 SIGMAS = 4.0  # the gain must be so many standard deviations of the losses without information
+LAST = 2  # seed of the last round
 UNTRAINED = 1e-3  # of the lowest rate: nothing can be learned there
 
 
@@ -128,9 +129,7 @@ def advance(low: float, high: float, tries: Iterable[Try], *, shuffled: bool) ->
     Returns:
         The trainings that are still wanted in this round, in any order; or what was chosen.
     """
-    if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and 0 < low < high < math.inf):
-        raise BadValue(f"the grid needs two rates, 0 < low < high, not {shorten(low)} and {shorten(high)}")
-    search = _Search(low, high, {one.ask: one.loss for one in tries}, shuffled)
+    search = _Search.over_what(low, high, tries, shuffled)
     for round_ in (search.scan, search.halved, search.verified):
         missing = search.missing(round_())
         if missing:
@@ -138,6 +137,12 @@ def advance(low: float, high: float, tries: Iterable[Try], *, shuffled: bool) ->
         if search.over:
             break
     return search.chosen()
+
+
+def rough(low: float, high: float, tries: Iterable[Try], *, shuffled: bool) -> tuple[Ask, ...] | float | None:
+    """The first round alone, as `advance`: what is wanted, then the best rate for the shortest trainings, or None."""
+    search = _Search.over_what(low, high, tries, shuffled)
+    return search.missing(search.scan()) or (None if search.over else search.best)
 
 
 @dataclasses.dataclass
@@ -152,6 +157,12 @@ class _Search:
     asked: dict[Ask, None] = dataclasses.field(default_factory=dict)
     best: float = 0.0  # rate of the round before
     share: float = VERIFIED
+
+    @classmethod
+    def over_what(cls, low: float, high: float, tries: Iterable[Try], shuffled: bool) -> _Search:
+        if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and 0 < low < high < math.inf):
+            raise BadValue(f"the grid needs two rates, 0 < low < high, not {shorten(low)} and {shorten(high)}")
+        return cls(low, high, {one.ask: one.loss for one in tries}, shuffled)
 
     def missing(self, asks: Sequence[Ask]) -> tuple[Ask, ...]:
         self.asked.update(dict.fromkeys(asks))
@@ -181,28 +192,33 @@ class _Search:
             self.over = "the training diverges at every rate"
         elif _flat(losses):
             self.over = "the loss is the same at every rate"
-        return asks + self.controls() * (not self.over)
+        return asks + self.untrained() * (not self.over)
 
-    def controls(self) -> list[Ask]:
-        if self.shuffled:
-            return [Ask(self.best, SCAN / 2, seed, True) for seed in range(3)]
-        return [Ask(_round(self.low * UNTRAINED), SCAN / 8, seed, True) for seed in range(8)]
+    def untrained(self) -> list[Ask]:
+        """Next to nothing learned, from the weights of the last round: one at each of some rates, to see the noise."""
+        rates = [] if self.shuffled else [_round(self.low * UNTRAINED * (1 + k / 8)) for k in range(8)]
+        return [Ask(rate, SCAN / 8, LAST, True) for rate in rates]
 
     def halved(self) -> list[Ask]:
-        """Fewer rates around the best, moved on to the longer training."""
+        """Fewer rates around the best, moved on to the longer training; then the best on shuffled targets."""
         centre = self.best * (HALVED / SCAN) ** -DRIFT
-        asks = self.around(centre, KEPT, WIDE, HALVED, seed=1, ahead=3 * VERIFIED)
+        asks = self.around(centre, KEPT, WIDE, HALVED, seed=1, ahead=3 * VERIFIED + HALVED * self.shuffled)
+        if self.missing(asks):
+            return asks
+        losses = self.losses(asks)
+        self.best = asks[losses.index(min(losses))].rate
+        asks += [Ask(self.best, HALVED, 1, True)] * self.shuffled
         if not self.missing(asks):
-            losses = self.losses(asks)
-            self.best = asks[losses.index(min(losses))].rate
             self.share = VERIFIED if self.gain(min(losses)) > CLEAR else DOUBTED
         return asks
 
     def verified(self) -> list[Ask]:
-        """The best and both its neighbours, at the longest share; with a control where there is doubt."""
+        """The best and both its neighbours, at the longest share; with shuffled targets beside it where in doubt."""
         centre = self.best * (self.share / HALVED) ** -DRIFT
-        extra = [Ask(_round(centre), self.share, 0, True)] if self.share == DOUBTED and self.shuffled else []
-        return self.around(centre, 3, NARROW, self.share, seed=2, ahead=math.fsum(a.share for a in extra)) + extra
+        doubt = self.shuffled and self.share == DOUBTED
+        extra = [Ask(_round(centre / NARROW**k), DOUBTED, LAST, True) for k in range(2)] if doubt else []
+        ahead = math.fsum(ask.share for ask in extra)
+        return self.around(centre, 3, NARROW, self.share, seed=LAST, ahead=ahead) + extra
 
     def around(self, centre: float, count: int, factor: float, share: float, seed: int, ahead: float) -> list[Ask]:
         """`count` rates around a centre, and more on the side where the best is at the edge, as far as money goes."""
@@ -218,15 +234,19 @@ class _Search:
                 return asks
             first, last = (first - 1, last) if at == 0 else (first, last + 1)
 
-    def gain(self, loss: float, share: float = SCAN / 2) -> float:
-        """How far a loss lies below that without information, as a share of it; 0 within its noise."""
-        controls = {ask: self.known[ask] for ask in self.asked if ask.control and self.known[ask] < math.inf}
-        same = [value for ask, value in controls.items() if not self.shuffled or ask.share == share]
+    def gain(self, loss: float) -> float:
+        """How far a loss lies below what is lost without information, as a share of it; 0 within the noise of that.
+
+        The reference has the same share as the loss, or as near as there is, and most often the same initial weights.
+        """
+        controls = {ask: self.known[ask] for ask in self.asked if ask.control}
+        longest = max(ask.share for ask in controls)
+        same = [value for ask, value in controls.items() if ask.share == longest and value < math.inf]
         if not same or loss == math.inf:
             return 0.0
-        chance = statistics.fmean(same)
-        noise = statistics.stdev(controls.values()) if len(controls) > 1 else 0.0
-        return (chance - loss) / max(abs(chance), 1e-12) if chance - loss > SIGMAS * noise else 0.0
+        noise = statistics.stdev(same) if len(same) > 1 else 0.0
+        gain = min(same) - loss if self.shuffled else statistics.fmean(same) - loss
+        return gain / max(abs(min(same)), 1e-12) if gain > SIGMAS * noise else 0.0
 
     def chosen(self) -> Chosen:
         """The optimum of the last round, carried on to the real length; or why there is none."""
@@ -234,7 +254,8 @@ class _Search:
         if self.over:
             return Chosen(None, self.over, tries)
         last = {a.rate: self.known[a] for a in sorted(self.asked, key=lambda a: a.rate) if self._last(a)}
-        if self.gain(statistics.median(last.values()), DOUBTED if self.share == DOUBTED else SCAN / 2) < LEARNED:
+        needed = CLEAR if self.shuffled and self.share == VERIFIED else LEARNED
+        if self.gain(statistics.median(last.values())) < needed:
             return Chosen(None, "no rate does clearly better than a network that can learn nothing", tries)
         here = _lowest(last)
         rate = _round(here * self.share**DRIFT)

@@ -53,6 +53,7 @@ COMMANDS = {
     "methods": ["--json"],
     "train": ["workload", "--with", "--recipe", "--epochs", "--steps", "--minutes", "--batch-size", "--seed",
               "--target", "--device", "--resume", "--json"],
+    "tune": ["workload", "--recipe", "--weight-decay", "--batch-size", "--device", "--processes", "--json", "--out"],
     "prove": ["workload", "--base", "--fast", "--seeds", "--device", "--json", "--out"],
     "runs": ["--json"],
     "show": ["run", "--json"],
