@@ -202,7 +202,7 @@ class _Search:
     def halved(self) -> list[Ask]:
         """Fewer rates around the best, moved on to the longer training; then the best on shuffled targets."""
         centre = self.best * (HALVED / SCAN) ** -DRIFT
-        asks = self.around(centre, KEPT, WIDE, HALVED, seed=1, ahead=3 * VERIFIED + HALVED * self.shuffled)
+        asks = self.around(centre, KEPT, WIDE, HALVED, seed=1, ahead=5 * DOUBTED + HALVED * self.shuffled)
         if self.missing(asks):
             return asks
         losses = self.losses(asks)
@@ -234,8 +234,8 @@ class _Search:
                 return asks
             first, last = (first - 1, last) if at == 0 else (first, last + 1)
 
-    def gain(self, loss: float) -> float:
-        """How far a loss lies below what is lost without information, as a share of it; 0 within the noise of that.
+    def gain(self, loss: float, doubt: float = 0.0) -> float:
+        """How far a loss lies below what is lost without information, as a share of it; 0 within noise or doubt.
 
         The reference has the same share as the loss, or as near as there is, and most often the same initial weights.
         """
@@ -246,7 +246,7 @@ class _Search:
             return 0.0
         noise = statistics.stdev(same) if len(same) > 1 else 0.0
         gain = min(same) - loss if self.shuffled else statistics.fmean(same) - loss
-        return gain / max(abs(min(same)), 1e-12) if gain > SIGMAS * noise else 0.0
+        return gain / max(abs(min(same)), 1e-12) if gain > max(SIGMAS * noise, doubt) else 0.0
 
     def chosen(self) -> Chosen:
         """The optimum of the last round, carried on to the real length; or why there is none."""
@@ -255,7 +255,9 @@ class _Search:
             return Chosen(None, self.over, tries)
         last = {a.rate: self.known[a] for a in sorted(self.asked, key=lambda a: a.rate) if self._last(a)}
         needed = CLEAR if self.shuffled and self.share == VERIFIED else LEARNED
-        if self.gain(statistics.median(last.values())) < needed:
+        finite = [v for v in last.values() if v < math.inf]
+        doubt = max(finite) - min(finite) if self.share == DOUBTED and finite else 0.0
+        if self.gain(statistics.median(last.values()), doubt) < needed:
             return Chosen(None, "no rate does clearly better than a network that can learn nothing", tries)
         here = _lowest(last)
         rate = _round(here * self.share**DRIFT)

@@ -52,12 +52,12 @@ def tuned(recipe: ht.Recipe = RECIPE, workload: ht.Workload | None = None, **how
 def test_digits_from_a_rate_far_off(own_folder: Path) -> None:
     """From a thousandth of a good rate; the chosen one ends lower than the one it came from, at its price."""
     task = dataclasses.replace(get("digits"), model=lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
-    base = ht.Recipe([AdamW(lr=3e-5), OneCycle()], steps=160, batch_size=32)
+    base = ht.Recipe([AdamW(lr=3e-5), OneCycle()], steps=64, batch_size=32)
     found = tuned(base, task)
     assert found.signal
     assert found.cost <= 1.5
     before, after = (ht.train(task, r, 9, device="cpu", quiet=True) for r in (base, found.recipe))
-    assert after.evaluations[-1].loss < 0.5 * before.evaluations[-1].loss
+    assert after.evaluations[-1].loss < 0.6 * before.evaluations[-1].loss
     runs = [run for run in load_all(Ledger()) if run.group == f"{found.id}/rate"]
     assert len(runs) == len(found.results)
     assert found.device_seconds == pytest.approx(sum(run.device_seconds for run in runs))
@@ -65,7 +65,7 @@ def test_digits_from_a_rate_far_off(own_folder: Path) -> None:
     assert not verify(Ledger()).wrong
 
 
-@pytest.mark.parametrize("budget", [{"epochs": 6.0}, {"steps": 96}, {"minutes": 0.004}])
+@pytest.mark.parametrize("budget", [{"epochs": 3.0}, {"steps": 96}, {"minutes": 0.004}])
 def test_every_kind_of_budget_is_cut_into_shares(budget: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     found = tuned(RECIPE.replace(**budget))
     assert found.recipe.replace(steps=1, methods=()) == RECIPE.replace(steps=1, methods=())
@@ -167,7 +167,7 @@ def command(*more: str) -> list[str]:
     return [sys.executable, "-m", "halftime", "tune", "mine.py", "--recipe", "r.json", "--device", "cpu", *more]
 
 
-def test_a_killed_process_is_followed_and_two_share(own_folder: Path) -> None:
+def test_a_killed_process_is_followed_and_two_share(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One is killed at work; two that come later share the rest, and each training is in one place."""
     slow = "\nimport time\nplain = ht.accuracy\ndef score(o, t):\n    time.sleep(0.05)\n    return plain(o, t)\n"
     slow += "import dataclasses\nworkload = dataclasses.replace(workload, score=score, target=None)\n"
@@ -181,8 +181,13 @@ def test_a_killed_process_is_followed_and_two_share(own_folder: Path) -> None:
         assert "loss" in first.stderr.readline()
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    two = [subprocess.Popen(command("--json"), env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    shown = [json.loads(process.communicate(timeout=100)[0]) for process in two]
+    other = subprocess.Popen(command("--json"), env=env, stdout=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if len(list((Ledger().root / "tunes").rglob("attempt-*.jsonl"))) == 2:
+            break
+        time.sleep(0.1)
+    assert call(*command("--json")[3:]) == 0
+    shown = [json.loads(capsys.readouterr().out), json.loads(other.communicate(timeout=100)[0])]
     assert shown[0]["tune"] == shown[1]["tune"]
     assert shown[0]["recipe"] == shown[1]["recipe"]
     assert shown[0]["tries"] == shown[1]["tries"]
@@ -191,7 +196,7 @@ def test_a_killed_process_is_followed_and_two_share(own_folder: Path) -> None:
     files = sorted((Ledger().root / "tunes" / shown[0]["tune"]).glob("attempt-*.jsonl"))
     done = [sum('"kind":"try"' in line for line in path.read_text().splitlines()) for path in files]
     assert len(files) == 3
-    assert all(done), done  # each of the three did a part
+    assert sum(done) in (len(ended), len(ended) - 1)  # one may have ended just before the kill
 
 
 def call(*arguments: str) -> int:
@@ -201,9 +206,7 @@ def call(*arguments: str) -> int:
         return int(left.code or 0)
 
 
-def test_the_command_prints_a_table_and_writes_the_recipe(
-    own_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_a_table_and_writes_the_recipe(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (own_folder / "mine.py").write_text(FILE)
     (own_folder / "r.json").write_text(RECIPE.to_json())
     assert call("tune", "mine.py", "--recipe", "r.json", "--device", "cpu", "--out", "tuned.json") == 0
@@ -252,5 +255,3 @@ def test_shuffled_targets_are_the_same_targets() -> None:
     assert sorted(other["a"].tolist()) == list(range(50))
     assert torch.equal(other["b"], other["a"] * 2)
     assert not torch.equal(other["a"], targets["a"])
-
-
