@@ -5,6 +5,7 @@ from halftime.methods.channels_last import ChannelsLast
 from halftime.methods.clip_gradients import ClipGradients
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.ema import EMA
+from halftime.methods.guard import Guard
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
 from halftime.methods.mixed_precision import MixedPrecision
@@ -20,6 +21,7 @@ ALL: tuple[type[Method], ...] = (
     ClipGradients,
     DropOnStall,
     EMA,
+    Guard,
     Kaiming,
     LabelSmoothing,
     MixedPrecision,
@@ -37,6 +39,7 @@ __all__ = [
     "ChannelsLast",
     "ClipGradients",
     "DropOnStall",
+    "Guard",
     "Kaiming",
     "LabelSmoothing",
     "MixedPrecision",
