@@ -6,9 +6,10 @@ at the cost of at most 1.5 trainings.
 
 How: the nine rates of the grid, the rate of halftime's chooser, and those that `Tuner.lr_find` and the valley rule
 suggest with their defaults, are each trained to the end on the same seeds; the regret is the mean loss over the mean
-loss of the best of the grid. The best of nine is chosen by the very losses it is judged by, which favours the grid. Everybody sees
-the same network, data, batches and optimizer. A rate whose training diverges has no loss: its regret is infinite and is
-written as nothing. The constants of the chooser were set on the pairs `rate_pairs.SEEN`; the others it had never seen.
+loss of the best of the grid. The best of nine is chosen by the very losses it is judged by, which favours the grid.
+Everybody sees the same network, data, batches and optimizer. A rate whose training diverges has no loss: its regret is
+infinite and is written as nothing. The constants of the chooser were set on the pairs `rate_pairs.SEEN`; the others it
+had never seen.
 
 Each pair's row goes to `--scratch FILE` as it comes, and a later call goes on after it. Peers live in an environment of
 their own, outside the checkout: `--peers-venv DIR` makes it where it is not there and runs everything in it.
