@@ -17,6 +17,7 @@ VERBS = {
     "workloads": "what can be trained out of the box",
     "methods": "the speed-ups there are",
     "train": "train a workload by a recipe",
+    "tune": "choose a recipe's learning rate from short full trainings",
     "diagnose": "say what the training waits for, and what would help",
     "noise": "how much runs differ by luck, and what it costs to show a gain",
     "prove": "show whether one recipe reaches the target sooner than another",

@@ -10,12 +10,10 @@ from typing import Any
 from halftime.errors import BadData
 from halftime.ledger.lines import read
 from halftime.ledger.store import Ledger, load_all
-from halftime.measure.judge import PROVED as PROVED
-from halftime.measure.judge import PROVISIONAL as PROVISIONAL
 from halftime.measure.judge import Verdict, judge
 from halftime.measure.sequential import Design
 from halftime.measure.statistics import Interval, median, spread
-from halftime.measure.tuned import Tuning, tuning
+from halftime.measure.tuned import Tuning, tune_choices, tuning
 from halftime.recipe import Recipe
 from halftime.run import Run, attempt_files
 
@@ -179,7 +177,7 @@ class Proof:
         if not records or records[0]["kind"] != "start":
             raise BadData(f"{folder} is not a proof's record: move it away")
         start = records[0]
-        runs = load_all(ledger)
+        runs, choices = load_all(ledger), tune_choices(ledger)
         seeds = tuple(start["seeds"])
         design = Design(**start["sequential"]) if start.get("sequential") else None
         arms = {}
@@ -191,7 +189,7 @@ class Proof:
                 if run.group == f"{folder.name}/{name}" and run.state in ("finished", "failed")
             }
             arms[name] = Arm(
-                recipe, tuple(mine[s] for s in seeds if s in mine), tuning(recipe, start["workload"], runs)
+                recipe, tuple(mine[s] for s in seeds if s in mine), tuning(recipe, start["workload"], runs, choices)
             )
         judged = judge(arms["base"], arms["fast"], start["workload"], len(seeds), design)
         if design is not None:  # those that were begun, and the next one while it is open

@@ -36,6 +36,8 @@ def verify(ledger: Ledger) -> Checked:
         judged = next((r for r in reversed(records) if r["kind"] == "judged"), None)
         if judged is not None:
             _verdict(folder, judged, ledger, checked)
+    for folder in ledger.tunes:
+        _digests(folder, checked)
     return checked
 
 

@@ -67,6 +67,7 @@ COMMANDS = {
     "methods": ["--json"],
     "train": ["workload", "--with", "--recipe", "--epochs", "--steps", "--minutes", "--batch-size", "--seed",
               "--target", "--device", "--resume", "--json"],
+    "tune": ["workload", "--recipe", "--weight-decay", "--batch-size", "--device", "--processes", "--json", "--out"],
     "diagnose": ["workload", "--recipe", "--steps", "--loader-workers", "--device", "--json"],
     "noise": ["workload", "--recipe", "--seeds", "--gain", "--power", "--price", "--device", "--json"],
     "prove": ["workload", "--base", "--fast", "--seeds", "--sequential", "--gain", "--noise", "--most", "--device",
