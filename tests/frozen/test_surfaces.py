@@ -42,9 +42,19 @@ def test_fields() -> None:
 
 def test_methods() -> None:
     assert [m.__name__ for m in ALL] == [
-        "AdamW", "ChannelsLast", "ClipGradients", "DropOnStall", "EMA", "Kaiming", "LabelSmoothing", "MixedPrecision",
-        "OneCycle", "ProgressiveResize", "SGD", "StepDrop",
-    ]  # fmt: skip
+        "AdamW",
+        "ChannelsLast",
+        "ClipGradients",
+        "DropOnStall",
+        "EMA",
+        "Kaiming",
+        "LabelSmoothing",
+        "MixedPrecision",
+        "OneCycle",
+        "ProgressiveResize",
+        "SGD",
+        "StepDrop",
+    ]
 
 
 COMMANDS = {
