@@ -19,32 +19,46 @@ from halftime.methods import (
     EMA,
     SGD,
     AdamW,
+    AnyOptimizer,
     ChannelsLast,
     ClipGradients,
+    Cosine,
     DropOnStall,
     Kaiming,
     LabelSmoothing,
+    LayerRates,
+    Lookahead,
     MixedPrecision,
+    Muon,
     OneCycle,
     ProgressiveResize,
+    ScheduleFree,
     StepDrop,
+    WarmupStableDecay,
 )
 
 DEVICES = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))  # the same command checks a GPU where there is one
 
 SETTINGS: tuple[ht.Method, ...] = (
     AdamW(lr=0.01),
+    AnyOptimizer(name="RMSprop", lr=0.003, weight_decay=0.01, options={"momentum": 0.9}),
     ChannelsLast(),
     ClipGradients(norm=0.5),
+    Cosine(warmup=0.1, final=0.1),
     DropOnStall(patience=1, factor=0.5),
     EMA(decay=0.9, every=2),
     Kaiming(),
     LabelSmoothing(smoothing=0.1),
+    LayerRates(biases=2.0, norms=0.5, first=0.5),
+    Lookahead(every=2, share=0.7),
     MixedPrecision(dtype="bf16"),
+    Muon(lr=0.05, kernel_lr=0.03, rest_lr=0.01),
     OneCycle(warmup=0.3),
     ProgressiveResize(smallest=0.5, until=0.6),
+    ScheduleFree(lr=0.03, batches=3),
     SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
     StepDrop(milestones=(0.4, 0.8), factor=0.3),
+    WarmupStableDecay(warmup=0.2, decay=0.4),
 )
 FP16 = MixedPrecision(dtype="fp16")  # the one setting that owns state which bf16 lacks
 

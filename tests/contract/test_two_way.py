@@ -19,15 +19,22 @@ from halftime.methods import (
     EMA,
     SGD,
     AdamW,
+    AnyOptimizer,
     ChannelsLast,
     ClipGradients,
+    Cosine,
     DropOnStall,
     Kaiming,
     LabelSmoothing,
+    LayerRates,
+    Lookahead,
     MixedPrecision,
+    Muon,
     OneCycle,
     ProgressiveResize,
+    ScheduleFree,
     StepDrop,
+    WarmupStableDecay,
 )
 
 from .tasks import TRAIN, VALID, name, network, same, task, trained, weights
@@ -39,18 +46,25 @@ MOMENTUM = SGD(lr=0.1, momentum=0.9)
 # method, the rest of the recipe, what the plain example is told
 CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (AdamW(lr=0.02, weight_decay=0.1), (), {"lr": 0.02, "weight_decay": 0.1}),
+    (AnyOptimizer(name="RMSprop", lr=0.003, options={"momentum": 0.9}), (), {"name": "RMSprop", "momentum": 0.9}),
     (ChannelsLast(), (MOMENTUM,), {"lr": 0.1}),
     (ClipGradients(norm=0.2), (SGD(lr=0.3, momentum=0.9, weight_decay=5e-4),), {"lr": 0.3, "norm": 0.2}),
+    (Cosine(warmup=0.2, final=0.1), (MOMENTUM,), {"warmup": 0.2, "final": 0.1}),
     (DropOnStall(patience=1), (MOMENTUM,), {"valid": VALID, "patience": 1}),
     (EMA(decay=0.9), (MOMENTUM,), {"decay": 0.9}),
     (Kaiming(mode="fan_in"), (MOMENTUM,), {"mode": "fan_in"}),
     (LabelSmoothing(smoothing=0.2), (MOMENTUM,), {"smoothing": 0.2}),
+    (LayerRates(biases=3.0, first=0.5), (MOMENTUM,), {"biases": 3.0, "first": 0.5}),
+    (Lookahead(every=3, share=0.7), (MOMENTUM,), {"every": 3, "share": 0.7}),
     (MixedPrecision(dtype="bf16"), (MOMENTUM,), {"dtype": "bf16"}),
     (MixedPrecision(dtype="fp16"), (MOMENTUM,), {"dtype": "fp16"}),
+    (Muon(lr=0.05, rest_lr=0.01), (), {"lr": 0.05, "rest_lr": 0.01}),
     (OneCycle(warmup=0.4), (SGD(lr=0.3, momentum=0.9),), {"lr": 0.3, "warmup": 0.4}),
     (ProgressiveResize(smallest=0.5), (MOMENTUM,), {"smallest": 0.5}),
+    (ScheduleFree(lr=0.03, warmup=0.0, batches=4), (), {"lr": 0.03, "batches": 4}),
     (SGD(lr=0.2, momentum=0.9, weight_decay=0.01), (), {"lr": 0.2, "weight_decay": 0.01}),
     (StepDrop(milestones=(0.3, 0.6)), (MOMENTUM,), {"milestones": (0.3, 0.6)}),
+    (WarmupStableDecay(warmup=0.2, decay=0.4), (MOMENTUM,), {"warmup": 0.2, "decay": 0.4}),
 )
 
 

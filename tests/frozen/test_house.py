@@ -19,7 +19,7 @@ ALLOWED = {  # what a room may import of halftime; the files at the top are room
     "places": {"errors", "settings", "data"},
     "recipe": {"errors", "settings", "places", "methods"},
     "workload": {"errors", "places", "data"},
-    "methods": {"places", "settings", "data", "methods"},
+    "methods": {"errors", "places", "settings", "data", "methods"},
     "run": {"errors", "ledger", "places", "recipe"},
     "ledger": {"errors", "data", "places", "recipe", "workload", "run", "ledger"},
     "measure": {"errors", "data", "places", "recipe", "workload", "run", "ledger", "measure"},

@@ -43,17 +43,24 @@ def test_fields() -> None:
 def test_methods() -> None:
     assert [m.__name__ for m in ALL] == [
         "AdamW",
+        "AnyOptimizer",
         "ChannelsLast",
         "ClipGradients",
+        "Cosine",
         "DropOnStall",
         "EMA",
         "Kaiming",
         "LabelSmoothing",
+        "LayerRates",
+        "Lookahead",
         "MixedPrecision",
+        "Muon",
         "OneCycle",
         "ProgressiveResize",
+        "ScheduleFree",
         "SGD",
         "StepDrop",
+        "WarmupStableDecay",
     ]
 
 
