@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from halftime.places import Method
@@ -66,7 +66,43 @@ def split_weights(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     return found
 
 
-class MuonAdamW(Optimizer):
+def muon_groups(
+    model: nn.Module,
+    lr: float = 0.02,
+    rest_lr: float = 3e-3,
+    kernel_lr: float | None = None,
+    momentum: float = 0.95,
+    weight_decay: float = 0.01,
+) -> list[dict[str, Any]]:
+    """The weights of a network in groups for `OrthogonalAdamW`, each with a rate of its own.
+
+    Args:
+        model: its trained parameters are split by `split_weights`.
+        lr: rate of hidden matrices.
+        rest_lr: AdamW's rate of the rest.
+        kernel_lr: rate of kernels; None takes `lr`.
+        momentum: of matrices and kernels.
+        weight_decay: on weights of two and more dimensions.
+
+    Returns:
+        One to four groups; one without parameters is left out.
+
+    Example:
+        >>> [(g["by"], g["lr"]) for g in muon_groups(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))]
+        [('muon', 0.02), ('adamw', 0.003), ('adamw', 0.003)]
+    """
+    weights = split_weights(model)
+    muon = {"by": "muon", "momentum": momentum, "weight_decay": weight_decay}
+    groups: list[dict[str, Any]] = [
+        {"params": weights["matrices"], "lr": lr, **muon},
+        {"params": weights["kernels"], "lr": kernel_lr or lr, **muon},
+        {"params": weights["decayed"], "lr": rest_lr, "by": "adamw", "weight_decay": weight_decay},
+        {"params": weights["plain"], "lr": rest_lr, "by": "adamw", "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+class OrthogonalAdamW(Optimizer):
     """Muon for some groups and AdamW for the others, as one optimizer with one state.
 
     torch's own `Muon` and `AdamW` do the steps. A weight of more than two dimensions is stepped as the matrix
@@ -78,7 +114,7 @@ class MuonAdamW(Optimizer):
     Example:
         >>> net = nn.Linear(4, 2)
         >>> groups = [{"params": [net.weight], "by": "muon", "lr": 0.02}, {"params": [net.bias], "by": "adamw"}]
-        >>> optimizer = MuonAdamW(groups)
+        >>> optimizer = OrthogonalAdamW(groups)
         >>> net(torch.ones(1, 4)).sum().backward()
         >>> optimizer.step()
     """
@@ -116,31 +152,15 @@ class MuonAdamW(Optimizer):
             stepping.param_groups, stepping.state = kept
 
     def _step_as_matrices(self, group: dict[str, Any]) -> None:
-        pairs = [(p, as_matrix(p)) for p in group["params"] if p.grad is not None]
+        pairs = [(p, p.detach().flatten(1)) for p in group["params"] if p.grad is not None]
         state = {}
         for p, matrix in pairs:
-            matrix.grad = as_matrix(p.grad)
+            matrix.grad = p.grad.flatten(1)
             state[matrix] = self.state[p]
         self._lend("muon", {**group, "params": [matrix for _, matrix in pairs]}, state)
         for p, matrix in pairs:
             if matrix.data_ptr() != p.data_ptr():  # a kernel with the channels innermost cannot be seen as a matrix
                 p.copy_(matrix.view(p.shape))
-
-
-def as_matrix(weight: Tensor) -> Tensor:
-    """A weight as the matrix [first dimension, all others]; it shares the memory where the layout allows it.
-
-    Args:
-        weight: [N, ...], of at least two dimensions.
-
-    Returns:
-        [N, M], detached.
-
-    Example:
-        >>> as_matrix(torch.zeros(8, 3, 5, 5)).shape
-        torch.Size([8, 75])
-    """
-    return weight.detach().flatten(1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,13 +189,5 @@ class Muon(Method):
     }
 
     def optimizer(self, model: nn.Module, optimizer: Optimizer) -> Optimizer:
-        weights = split_weights(model)
-        muon = {"by": "muon", "momentum": self.momentum, "weight_decay": self.weight_decay}
-        rest = {"by": "adamw", "lr": self.rest_lr}
-        groups = [
-            {"params": weights["matrices"], "lr": self.lr, **muon},
-            {"params": weights["kernels"], "lr": self.kernel_lr or self.lr, **muon},
-            {"params": weights["decayed"], "weight_decay": self.weight_decay, **rest},
-            {"params": weights["plain"], "weight_decay": 0.0, **rest},
-        ]
-        return MuonAdamW([group for group in groups if group["params"]])
+        given = (self.lr, self.rest_lr, self.kernel_lr, self.momentum, self.weight_decay)
+        return OrthogonalAdamW(muon_groups(model, *given))
