@@ -12,13 +12,13 @@ from torch import nn
 from halftime.errors import BadValue
 from halftime.methods import EMA, SGD, Lookahead
 from halftime.methods.lookahead import SlowWeights
+from tests.contract.tasks import recipe, same, task, trained, weights
 
-from ..contract.tasks import recipe, same, task, trained, weights
 
-
-def test_it_is_the_loop_of_the_paper(every: int = 4, share: float = 0.3) -> None:
+def test_it_is_the_loop_of_the_paper() -> None:
     """The slow twin: rounds of inner steps, each from the slow weights on, as Algorithm 1 has it."""
-    start, gradient, lr = torch.tensor([3.0, -2.0]), lambda w: 2.0 * w + 1.0, 0.05
+    every, share, lr = 4, 0.3, 0.05
+    start, gradient = torch.tensor([3.0, -2.0]), lambda w: 2.0 * w + 1.0
     fast = start.clone()
     slow = SlowWeights([fast], every, share)
     for _ in range(5 * every):
@@ -72,7 +72,7 @@ def test_inside_the_slow_weights_are_there_and_come_back_even_when_something_bre
 
 
 def test_it_survives_a_stop_inside_a_round() -> None:
-    net, optimizer = nn.Linear(2, 2), torch.optim.SGD(nn.Linear(1, 1).parameters())
+    net = nn.Linear(2, 2)
     method = Lookahead(every=4, share=0.5)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     before, after = (method.start(net, optimizer, None) for _ in range(2))
