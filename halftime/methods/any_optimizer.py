@@ -1,6 +1,6 @@
 """An optimizer by its name: torch's own, or one of the collections that others keep.
 
-What: the class is looked up in torch, or in timm, pytorch_optimizer or heavyball where these are installed, and made
+What: the class is looked up in torch, or in timm or pytorch_optimizer where these are installed, and made
 with a rate, a weight decay and whatever other options it takes.
 Paper: none; each optimizer has its own.
 Costs: what that optimizer costs.
@@ -15,6 +15,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -23,7 +24,7 @@ from halftime.methods.sgd import decay_groups
 from halftime.places import Method
 from halftime.settings import Options, setting
 
-SOURCES = ("torch", "timm", "pytorch_optimizer", "heavyball")
+SOURCES = ("torch", "timm", "pytorch_optimizer")  # heavyball keeps pickled bytes in its state: no checkpoint of ours
 UNFIT = {"LBFGS": "computes the loss several times in a step", "SparseAdam": "steps along sparse gradients alone"}
 
 
@@ -31,7 +32,7 @@ def optimizer_names(source: str = "torch") -> list[str]:
     """The names of the optimizers that a source has.
 
     Args:
-        source: "torch", "timm", "pytorch_optimizer" or "heavyball".
+        source: "torch", "timm" or "pytorch_optimizer".
 
     Returns:
         Names, sorted; those that cannot be stepped by gradients alone are left out of torch's.
@@ -55,7 +56,7 @@ def find_optimizer(name: str, source: str = "torch") -> Callable[..., Optimizer]
 
     Args:
         name: as the source spells it.
-        source: "torch", "timm", "pytorch_optimizer" or "heavyball"; imported here, and not before.
+        source: "torch", "timm" or "pytorch_optimizer"; imported here, and not before.
 
     Returns:
         What makes the optimizer of parameters and options.
@@ -91,7 +92,7 @@ def make_optimizer(
         model: its trained parameters are optimized.
         name: as the source spells it.
         lr: learning rate.
-        source: "torch", "timm", "pytorch_optimizer" or "heavyball".
+        source: "torch", "timm" or "pytorch_optimizer".
         weight_decay: on matrices and kernels alone; None leaves it to the optimizer.
         options: other arguments of the optimizer.
 
@@ -116,7 +117,7 @@ def make_optimizer(
 def _library(source: str) -> Any:
     try:
         return importlib.import_module({"torch": "torch.optim", "timm": "timm.optim"}.get(source, source))
-    except ImportError as error:
+    except (ImportError, RuntimeError, OSError) as error:  # not there, or not of one build with torch
         package = source.replace("_", "-")
         raise BadRecipe(
             f"AnyOptimizer(source={source!r}) needs the package {package} ({error}): pip install 'halftime[optimizers]'"
@@ -149,7 +150,40 @@ class AnyOptimizer(Method):
         for name in {"params", "lr", "weight_decay"} & set(self.options):
             raise BadValue(f"AnyOptimizer.options: {name!r} is given by a field of its own or not at all: leave it out")
         if self.source == "torch":  # it is at hand: a wrong name or option is refused where it is written
-            make_optimizer(nn.Linear(1, 1), self.name, self.lr, self.source, self.weight_decay, self.options)
+            self._make(_scratch())
 
     def optimizer(self, model: nn.Module, optimizer: Optimizer) -> Optimizer:
+        self._try()
+        return self._make(model)
+
+    def _make(self, model: nn.Module) -> Optimizer:
         return make_optimizer(model, self.name, self.lr, self.source, self.weight_decay, self.options)
+
+    def _try(self) -> None:
+        """Take one step of a scratch weight: what fails at that fails here, before anything is written."""
+        scratch, wrong = _scratch(), f"AnyOptimizer: {self.name} of {self.source}"
+        optimizer = self._make(scratch)
+        for p in scratch.parameters():
+            p.grad = torch.ones_like(p)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                optimizer.step()
+        except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError, NotImplementedError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise BadRecipe(f"{wrong} wants more than gradients at a step: choose another ({reason})") from error
+        if not _plain(optimizer.state_dict()):
+            raise BadRecipe(f"{wrong} keeps state that a checkpoint cannot hold: choose another")
+
+
+def _scratch() -> nn.Module:
+    """A network of one matrix, made without a random number."""
+    return nn.ParameterDict({"weight": nn.Parameter(torch.zeros(2, 2))})
+
+
+def _plain(state: Any) -> bool:
+    """Whether it is tensors, numbers and texts all through."""
+    if isinstance(state, Mapping):
+        return all(_plain(value) for value in state.values())
+    if isinstance(state, (list, tuple)):
+        return all(_plain(value) for value in state)
+    return state is None or isinstance(state, (bool, int, float, str, torch.Tensor))
