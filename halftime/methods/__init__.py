@@ -7,6 +7,7 @@ from halftime.methods.clip_gradients import ClipGradients
 from halftime.methods.cosine import Cosine
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.ema import EMA
+from halftime.methods.guard import Guard
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
 from halftime.methods.layer_rates import LayerRates
@@ -29,6 +30,7 @@ ALL: tuple[type[Method], ...] = (
     Cosine,
     DropOnStall,
     EMA,
+    Guard,
     Kaiming,
     LabelSmoothing,
     LayerRates,
@@ -53,6 +55,7 @@ __all__ = [
     "ClipGradients",
     "Cosine",
     "DropOnStall",
+    "Guard",
     "Kaiming",
     "LabelSmoothing",
     "LayerRates",

@@ -22,6 +22,7 @@ MAY_IMPORT = (
     "contextlib",
     "copy",
     "dataclasses",
+    "functools",
     "halftime.data",
     "halftime.errors",
     "halftime.methods",

@@ -49,6 +49,7 @@ def test_methods() -> None:
         "Cosine",
         "DropOnStall",
         "EMA",
+        "Guard",
         "Kaiming",
         "LabelSmoothing",
         "LayerRates",
