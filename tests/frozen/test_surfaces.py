@@ -43,21 +43,28 @@ def test_fields() -> None:
 def test_methods() -> None:
     assert [m.__name__ for m in ALL] == [
         "AdamW",
+        "AnyOptimizer",
         "ChannelsLast",
         "ClipGradients",
+        "Cosine",
         "DropOnStall",
         "EMA",
         "FastLoader",
         "Guard",
         "Kaiming",
         "LabelSmoothing",
+        "LayerRates",
+        "Lookahead",
         "MixedPrecision",
+        "Muon",
         "OnDevice",
         "OneCycle",
         "Packed",
         "ProgressiveResize",
+        "ScheduleFree",
         "SGD",
         "StepDrop",
+        "WarmupStableDecay",
     ]
 
 
