@@ -3,10 +3,13 @@
 from halftime.methods.adamw import AdamW
 from halftime.methods.channels_last import ChannelsLast
 from halftime.methods.clip_gradients import ClipGradients
+from halftime.methods.cut_mix import CutMix
+from halftime.methods.cutout import Cutout
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.ema import EMA
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
+from halftime.methods.mix_up import MixUp
 from halftime.methods.mixed_precision import MixedPrecision
 from halftime.methods.one_cycle import OneCycle
 from halftime.methods.progressive_resize import ProgressiveResize
@@ -18,11 +21,14 @@ ALL: tuple[type[Method], ...] = (
     AdamW,
     ChannelsLast,
     ClipGradients,
+    CutMix,
+    Cutout,
     DropOnStall,
     EMA,
     Kaiming,
     LabelSmoothing,
     MixedPrecision,
+    MixUp,
     OneCycle,
     ProgressiveResize,
     SGD,
@@ -36,9 +42,12 @@ __all__ = [
     "AdamW",
     "ChannelsLast",
     "ClipGradients",
+    "CutMix",
+    "Cutout",
     "DropOnStall",
     "Kaiming",
     "LabelSmoothing",
+    "MixUp",
     "MixedPrecision",
     "OneCycle",
     "ProgressiveResize",

@@ -23,7 +23,7 @@ import halftime as ht
 from halftime.data.feed import Tensors
 from halftime.errors import BadRecipe, BadWorkload, InputError
 from halftime.measure.score import evaluate
-from halftime.methods import ALL, ChannelsLast, LabelSmoothing, ProgressiveResize
+from halftime.methods import ALL, ChannelsLast, CutMix, Cutout, LabelSmoothing, MixUp, ProgressiveResize
 
 from .tasks import (
     DEVICES,
@@ -281,7 +281,14 @@ def test_what_it_needs_and_does_not_find_is_named(method: ht.Method, tmp_path: P
 
 
 def test_some_methods_need_something() -> None:
-    assert {type(m) for m in SETTINGS if m.needs} == {ChannelsLast, LabelSmoothing, ProgressiveResize}
+    assert {type(m) for m in SETTINGS if m.needs} == {
+        ChannelsLast,
+        CutMix,
+        Cutout,
+        LabelSmoothing,
+        MixUp,
+        ProgressiveResize,
+    }
 
 
 @every_method
