@@ -6,7 +6,10 @@ from halftime.methods.clip_gradients import ClipGradients
 from halftime.methods.cut_mix import CutMix
 from halftime.methods.cutout import Cutout
 from halftime.methods.drop_on_stall import DropOnStall
+from halftime.methods.drop_stochastic import DropStochastic
 from halftime.methods.ema import EMA
+from halftime.methods.freeze_early import FreezeEarly
+from halftime.methods.fused_optimizer import FusedOptimizer
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
 from halftime.methods.mix_up import MixUp
@@ -15,6 +18,8 @@ from halftime.methods.one_cycle import OneCycle
 from halftime.methods.progressive_resize import ProgressiveResize
 from halftime.methods.sgd import SGD
 from halftime.methods.step_drop import StepDrop
+from halftime.methods.whitening import Whitening
+from halftime.methods.zero_residual import ZeroResidual
 from halftime.places import Method
 
 ALL: tuple[type[Method], ...] = (
@@ -24,7 +29,10 @@ ALL: tuple[type[Method], ...] = (
     CutMix,
     Cutout,
     DropOnStall,
+    DropStochastic,
     EMA,
+    FreezeEarly,
+    FusedOptimizer,
     Kaiming,
     LabelSmoothing,
     MixedPrecision,
@@ -33,6 +41,8 @@ ALL: tuple[type[Method], ...] = (
     ProgressiveResize,
     SGD,
     StepDrop,
+    Whitening,
+    ZeroResidual,
 )
 
 __all__ = [
@@ -45,6 +55,9 @@ __all__ = [
     "CutMix",
     "Cutout",
     "DropOnStall",
+    "DropStochastic",
+    "FreezeEarly",
+    "FusedOptimizer",
     "Kaiming",
     "LabelSmoothing",
     "MixUp",
@@ -52,4 +65,6 @@ __all__ = [
     "OneCycle",
     "ProgressiveResize",
     "StepDrop",
+    "Whitening",
+    "ZeroResidual",
 ]

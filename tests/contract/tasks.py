@@ -24,6 +24,9 @@ from halftime.methods import (
     CutMix,
     Cutout,
     DropOnStall,
+    DropStochastic,
+    FreezeEarly,
+    FusedOptimizer,
     Kaiming,
     LabelSmoothing,
     MixedPrecision,
@@ -31,6 +34,8 @@ from halftime.methods import (
     OneCycle,
     ProgressiveResize,
     StepDrop,
+    Whitening,
+    ZeroResidual,
 )
 
 DEVICES = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))  # the same command checks a GPU where there is one
@@ -42,7 +47,10 @@ SETTINGS: tuple[ht.Method, ...] = (
     CutMix(alpha=1.0, often=0.5),
     Cutout(share=0.25),
     DropOnStall(patience=1, factor=0.5),
+    DropStochastic(),
     EMA(decay=0.9, every=2),
+    FreezeEarly(begin=0.3, share=0.7),
+    FusedOptimizer(),
     Kaiming(),
     LabelSmoothing(smoothing=0.1),
     MixedPrecision(dtype="bf16"),
@@ -51,6 +59,8 @@ SETTINGS: tuple[ht.Method, ...] = (
     ProgressiveResize(smallest=0.5, until=0.6),
     SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
     StepDrop(milestones=(0.4, 0.8), factor=0.3),
+    Whitening(frozen=True),
+    ZeroResidual(),
 )
 FP16 = MixedPrecision(dtype="fp16")  # the one setting that owns state which bf16 lacks
 
@@ -87,6 +97,26 @@ def network() -> nn.Module:
         nn.Linear(96, 3),
     )
 
+
+class Residual(nn.Module):
+    """A branch that ends in a norm beside a shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.relu(features + self.body(features))
+
+
+def residual_network() -> nn.Module:
+    """The network with a residual block, for methods that change nothing else."""
+    plain = network()
+    assert isinstance(plain, nn.Sequential)
+    return plain.insert(3, Residual())
+
+
+NETWORKS: dict[type[ht.Method], Callable[[], nn.Module]] = {ZeroResidual: residual_network}  # others have `network`
 
 TRAIN, VALID = bars(96), bars(64, seed=1)
 

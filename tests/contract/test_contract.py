@@ -23,7 +23,7 @@ import halftime as ht
 from halftime.data.feed import Tensors
 from halftime.errors import BadRecipe, BadWorkload, InputError
 from halftime.measure.score import evaluate
-from halftime.methods import ALL, ChannelsLast, CutMix, Cutout, LabelSmoothing, MixUp, ProgressiveResize
+from halftime.methods import ALL, ChannelsLast, CutMix, Cutout, LabelSmoothing, MixUp, ProgressiveResize, Whitening
 
 from .tasks import (
     DEVICES,
@@ -288,6 +288,7 @@ def test_some_methods_need_something() -> None:
         LabelSmoothing,
         MixUp,
         ProgressiveResize,
+        Whitening,
     }
 
 

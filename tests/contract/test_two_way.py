@@ -24,6 +24,9 @@ from halftime.methods import (
     CutMix,
     Cutout,
     DropOnStall,
+    DropStochastic,
+    FreezeEarly,
+    FusedOptimizer,
     Kaiming,
     LabelSmoothing,
     MixedPrecision,
@@ -31,9 +34,11 @@ from halftime.methods import (
     OneCycle,
     ProgressiveResize,
     StepDrop,
+    Whitening,
+    ZeroResidual,
 )
 
-from .tasks import TRAIN, VALID, name, network, same, task, trained, weights
+from .tasks import NETWORKS, TRAIN, VALID, name, network, same, task, trained, weights
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "plain"
 STEPS, BATCH = 20, 16
@@ -47,7 +52,10 @@ CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (CutMix(alpha=0.7, often=0.8), (MOMENTUM,), {"alpha": 0.7, "often": 0.8}),
     (Cutout(share=0.5), (MOMENTUM,), {"share": 0.5}),
     (DropOnStall(patience=1), (MOMENTUM,), {"valid": VALID, "patience": 1}),
+    (DropStochastic(), (MOMENTUM,), {"lr": 0.1}),
     (EMA(decay=0.9), (MOMENTUM,), {"decay": 0.9}),
+    (FreezeEarly(begin=0.3, share=0.7), (MOMENTUM,), {"begin": 0.3, "share": 0.7}),
+    (FusedOptimizer(), (MOMENTUM,), {"lr": 0.1}),
     (Kaiming(mode="fan_in"), (MOMENTUM,), {"mode": "fan_in"}),
     (LabelSmoothing(smoothing=0.2), (MOMENTUM,), {"smoothing": 0.2}),
     (MixedPrecision(dtype="bf16"), (MOMENTUM,), {"dtype": "bf16"}),
@@ -57,6 +65,8 @@ CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (ProgressiveResize(smallest=0.5), (MOMENTUM,), {"smallest": 0.5}),
     (SGD(lr=0.2, momentum=0.9, weight_decay=0.01), (), {"lr": 0.2, "weight_decay": 0.01}),
     (StepDrop(milestones=(0.3, 0.6)), (MOMENTUM,), {"milestones": (0.3, 0.6)}),
+    (Whitening(frozen=True), (MOMENTUM,), {"frozen": True}),
+    (ZeroResidual(), (MOMENTUM,), {"lr": 0.1}),
 )
 
 
@@ -79,9 +89,10 @@ def stem_of(kind: type) -> str:
 def test_the_plain_example_equals_the_trainer(
     method: ht.Method, others: tuple[ht.Method, ...], told: dict[str, Any], tmp_path: Path
 ) -> None:
-    plain = example(stem_of(type(method))).train_plain(network, TRAIN, steps=STEPS, batch_size=BATCH, seed=3, **told)
+    maker = NETWORKS.get(type(method), network)
+    plain = example(stem_of(type(method))).train_plain(maker, TRAIN, steps=STEPS, batch_size=BATCH, seed=3, **told)
     what = ht.Recipe([method, *others], steps=STEPS, batch_size=BATCH)
-    run = trained(task(evaluations=10), what, tmp_path, seed=3)
+    run = trained(task(model=maker, evaluations=10), what, tmp_path, seed=3)
     assert same(weights(run), plain.state_dict())
 
 
@@ -90,8 +101,9 @@ def test_the_method_changes_the_weights(
     method: ht.Method, others: tuple[ht.Method, ...], tmp_path: Path
 ) -> None:  # else the proof above would prove nothing
     full = ht.Recipe([method, *others], steps=STEPS, batch_size=BATCH)
-    without = trained(task(evaluations=10), full.minus(name(method)), tmp_path, seed=3)
-    with_it = trained(task(evaluations=10), full, tmp_path, seed=3)
+    workload = task(model=NETWORKS.get(type(method), network), evaluations=10)
+    without = trained(workload, full.minus(name(method)), tmp_path, seed=3)
+    with_it = trained(workload, full, tmp_path, seed=3)
     if not method.exact:
         assert not same(weights(with_it), weights(without))
 

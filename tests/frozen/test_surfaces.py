@@ -88,7 +88,10 @@ def test_methods() -> None:
         "CutMix",
         "Cutout",
         "DropOnStall",
+        "DropStochastic",
         "EMA",
+        "FreezeEarly",
+        "FusedOptimizer",
         "Kaiming",
         "LabelSmoothing",
         "MixedPrecision",
@@ -97,6 +100,8 @@ def test_methods() -> None:
         "ProgressiveResize",
         "SGD",
         "StepDrop",
+        "Whitening",
+        "ZeroResidual",
     ]
 
 
