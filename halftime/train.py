@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from halftime.data.batch import mapped, micro_batches, on_device, split
 from halftime.data.feed import Feed
 from halftime.diagnose.diverged import explain
 from halftime.diagnose.misfit import check
-from halftime.errors import BadRecipe, Stopped
+from halftime.errors import BadRecipe, Diverged, Stopped
 from halftime.ledger import checkpoint
 from halftime.ledger import resume as going_on
 from halftime.ledger.interrupts import Interrupts
@@ -70,7 +70,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         group: names what the run is a part of, such as a proof.
 
     Returns:
-        The record. A run whose loss stopped being a number is returned too; its state is "failed".
+        The record. A run that diverged is returned too; its state is "failed".
 
     Raises:
         InputError: workload, recipe and machine do not fit, said before anything is written.
@@ -116,9 +116,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     factors, batchers, forwards, updates, attempts, followers, contexts, listeners, tellers = (
         [getattr(one, place) for one in acting if overrides(one, place)] for place in LOOP
     )
-    update = _only(updates, recipe)
-    for attempt in attempts:  # what may undo or repeat it stands around it
-        update = partial(attempt, update)
+    update = reduce(lambda inner, outer: partial(outer, inner), attempts, _only(updates, recipe))
     plan = Plan.of(state["plan"]) if state else plan or Plan.for_budget(recipe, feed.steps_per_epoch)
     pacer = Pacer(plan, recipe.minutes * 60.0) if recipe.minutes and state.get("paced", plan.open) else None
     going_on.restore(state, network, optimizer, acting)  # gives the optimizer new groups
@@ -143,6 +141,8 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         counted = {"step": step, "tried": tried, "receipt": feed.served.receipt}
         return {**counted, **clock.read(data), "joules": energy.joules}
 
+    log.standing = standing
+
     def save() -> int:
         with clock.span("checkpoint"):
             log.record("checkpoint", durable=True, **standing())
@@ -160,7 +160,13 @@ def train(  # noqa: C901 - the one function that is allowed to be long
 
     model.train()
     named = (workload.name, recipe, seed, workload.target, quiet)
-    with log, Interrupts() as stop, Live(*named) as live, contextlib.ExitStack() as ending:
+    with (
+        contextlib.suppress(Diverged),
+        log,
+        Interrupts() as stop,
+        Live(*named) as live,
+        contextlib.ExitStack() as ending,
+    ):
         if state.get("notice"):
             log.record("event", text=live.say(state["notice"]))
         batches = ending.enter_context(contextlib.closing(feed.batches(tried, state.get("receipt", ""))))
@@ -214,14 +220,11 @@ def train(  # noqa: C901 - the one function that is allowed to be long
 def _all(contexts: list[Any]) -> contextlib.AbstractContextManager[Any]:
     """Every context a place gave, entered together."""
     if not contexts:
-        return _NOTHING
+        return contextlib.nullcontext()
     stack = contextlib.ExitStack()
     for context in contexts:
         stack.enter_context(context())
     return stack
-
-
-_NOTHING = contextlib.nullcontext()
 
 
 def _only(updates: list[Update], recipe: Recipe) -> Update:

@@ -63,6 +63,29 @@ def size(batch: Any) -> int:
     return next(tensors(batch)).shape[0]
 
 
+def suspects(inputs: Any, ids: Tensor, times: float = 100.0) -> list[int]:
+    """Which samples of a bad batch stand out: not finite, or far larger than the others.
+
+    Args:
+        inputs: of the batch, nested tensors with B rows.
+        ids: of its samples, [B].
+        times: how many times the median sample's largest value is far larger.
+
+    Returns:
+        Their ids; all of them where none stands out.
+
+    Example:
+        >>> suspects(torch.tensor([[1.0], [float("nan")], [2.0]]), torch.tensor([4, 5, 6]))
+        [5]
+    """
+    largest = torch.zeros(len(ids))
+    for tensor in tensors(inputs):
+        if tensor.is_floating_point() and len(tensor) == len(ids):
+            largest = torch.maximum(largest, tensor.detach().abs().flatten(1).amax(1).to(largest.device))
+    out = ~largest.isfinite() | (largest > times * largest.nanmedian())
+    return [int(i) for i in (ids[out] if out.any() else ids)]
+
+
 def micro_batches(inputs: Any, targets: Any, at_most: int | None) -> Iterator[tuple[Any, Any, float]]:
     """(inputs, targets, share of the batch) in pieces of `at_most` samples, or whole where that is None."""
     n = size(inputs) if at_most else 0

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,6 +39,7 @@ class Writer:
         self._waiting: list[_Scalar] = []  # not yet looked at
         self._copies: list[_Copy] = []  # on their way from the device
         self._next = time.monotonic() + every
+        self.standing: Callable[[], Record] = dict  # how far things are, for an end that nobody planned
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
@@ -115,7 +116,7 @@ class Writer:
             if error is not None and not self._ended:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 with contextlib.suppress(StorageError):  # a full disk cannot hold the news that it is full
-                    self.end("failed", reason=reason[:500])
+                    self.end("failed", reason=reason[:500], **self.standing())
             elif not self._ended:
                 self.flush()
         finally:

@@ -1,6 +1,7 @@
 """Methods: one speed-up a file, each usable alone in anybody's loop and as a piece of a recipe."""
 
 from halftime.methods.adamw import AdamW
+from halftime.methods.alternating_flip import AlternatingFlip
 from halftime.methods.channels_last import ChannelsLast
 from halftime.methods.clip_gradients import ClipGradients
 from halftime.methods.cut_mix import CutMix
@@ -8,8 +9,10 @@ from halftime.methods.cutout import Cutout
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.drop_stochastic import DropStochastic
 from halftime.methods.ema import EMA
+from halftime.methods.focal_prior import FocalPrior
 from halftime.methods.freeze_early import FreezeEarly
 from halftime.methods.fused_optimizer import FusedOptimizer
+from halftime.methods.guard import Guard
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
 from halftime.methods.mix_up import MixUp
@@ -24,6 +27,7 @@ from halftime.places import Method
 
 ALL: tuple[type[Method], ...] = (
     AdamW,
+    AlternatingFlip,
     ChannelsLast,
     ClipGradients,
     CutMix,
@@ -31,8 +35,10 @@ ALL: tuple[type[Method], ...] = (
     DropOnStall,
     DropStochastic,
     EMA,
+    FocalPrior,
     FreezeEarly,
     FusedOptimizer,
+    Guard,
     Kaiming,
     LabelSmoothing,
     MixedPrecision,
@@ -50,14 +56,17 @@ __all__ = [
     "EMA",
     "SGD",
     "AdamW",
+    "AlternatingFlip",
     "ChannelsLast",
     "ClipGradients",
     "CutMix",
     "Cutout",
     "DropOnStall",
     "DropStochastic",
+    "FocalPrior",
     "FreezeEarly",
     "FusedOptimizer",
+    "Guard",
     "Kaiming",
     "LabelSmoothing",
     "MixUp",

@@ -122,6 +122,7 @@ class CutMix(Method):
     often: float = setting(0.5, above=0, high=1)
 
     slot: ClassVar[str] = "mixing"
+    after: ClassVar[tuple[str, ...]] = ("prior",)  # whose loss takes the two targets one by one
     needs: ClassVar[frozenset[str]] = frozenset({"images", "classes"})
     choices: ClassVar = {"alpha": (0.5, 1.0), "often": (0.25, 0.5, 1.0)}
 

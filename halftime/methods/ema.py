@@ -78,6 +78,7 @@ class EMA(Method):
     every: int = setting(1, low=1)
 
     slot: ClassVar[str] = "averaging"
+    after: ClassVar[tuple[str, ...]] = ("prior",)  # which sets weights when it starts, and the average begins there
     choices: ClassVar = {"decay": (0.9, 0.99, 0.999)}
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

@@ -113,6 +113,7 @@ class MixUp(Method):
     alpha: float = setting(0.2, above=0)
 
     slot: ClassVar[str] = "mixing"
+    after: ClassVar[tuple[str, ...]] = ("prior",)  # whose loss takes the two targets one by one
     needs: ClassVar[frozenset[str]] = frozenset({"images", "classes"})
     choices: ClassVar = {"alpha": (0.1, 0.2, 0.4)}
 

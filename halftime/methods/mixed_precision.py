@@ -10,13 +10,17 @@ Fails when: the device has no 16-bit units (it is then slower), or float16 gradi
 from __future__ import annotations
 
 import dataclasses
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from halftime.data.batch import tensors
+from halftime.errors import Diverged
 from halftime.places import ComputeLoss, Method, Places, plain_backward, total_loss
 from halftime.settings import setting
 
@@ -34,6 +38,9 @@ def scaled_update(compute_loss: ComputeLoss, optimizer: Optimizer, scaler: torch
     Returns:
         Whether the step was applied.
 
+    Raises:
+        Diverged: the scale fell below 1.
+
     Example:
         >>> net = nn.Linear(1, 1)
         >>> optimizer, scaler = torch.optim.SGD(net.parameters(), lr=0.1), torch.amp.GradScaler("cpu")
@@ -48,7 +55,73 @@ def scaled_update(compute_loss: ComputeLoss, optimizer: Optimizer, scaler: torch
     before = scaler.get_scale()
     scaler.step(optimizer)
     scaler.update()
+    if scaler.get_scale() < 1.0:
+        raise Diverged(
+            "the loss scale fell below 1: gradients overflow in 16 bits whatever the scale: lower the rate, "
+            "use MixedPrecision(dtype='bf16'), or add Guard()"
+        )
     return bool(scaler.get_scale() >= before)
+
+
+def in_32_bits(layer: nn.Module) -> None:
+    """Let a layer compute in 32 bits inside autocast, for good.
+
+    Args:
+        layer: changed in place; its weights and their names stay.
+
+    Returns:
+        Nothing.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> in_32_bits(layer)
+        >>> with torch.autocast("cpu", torch.bfloat16):
+        ...     layer(torch.ones(1, 2)).dtype
+        torch.float32
+    """
+    inside = layer.forward
+
+    def forward(*inputs: Any, **named: Any) -> Any:
+        wide = [t.float() if isinstance(t, Tensor) and t.is_floating_point() else t for t in inputs]
+        with torch.autocast(next(layer.parameters()).device.type, enabled=False):
+            return inside(*wide, **named)
+
+    layer.forward = forward
+
+
+@contextmanager
+def overflow_hooks(model: nn.Module, found: list[str]) -> Iterator[None]:
+    """Inside, watch for the first layer with weights whose 16-bit output overflows.
+
+    Args:
+        model: the network.
+        found: gets the layer's name.
+
+    Returns:
+        A context.
+
+    Example:
+        >>> net, found = nn.Sequential(nn.Linear(1, 1)), []
+        >>> with torch.autocast("cpu", torch.float16), overflow_hooks(net, found):
+        ...     _ = net(torch.full((1, 1), 1e6))
+        >>> found
+        ['0']
+    """
+
+    def look(name: str, _: nn.Module, inputs: Any, output: Any) -> None:
+        narrow = isinstance(output, Tensor) and output.dtype in DTYPES.values()
+        if found or not narrow or output.isfinite().all():
+            return
+        if all(bool(t.isfinite().all()) for t in tensors(inputs)):
+            found.append(name)
+
+    layers = [(n, m) for n, m in model.named_modules() if n and next(m.parameters(recurse=False), None) is not None]
+    hooks = [layer.register_forward_hook(partial(look, name)) for name, layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @dataclasses.dataclass(frozen=True)

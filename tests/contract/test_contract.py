@@ -23,7 +23,18 @@ import halftime as ht
 from halftime.data.feed import Tensors
 from halftime.errors import BadRecipe, BadWorkload, InputError
 from halftime.measure.score import evaluate
-from halftime.methods import ALL, ChannelsLast, CutMix, Cutout, LabelSmoothing, MixUp, ProgressiveResize, Whitening
+from halftime.methods import (
+    ALL,
+    AlternatingFlip,
+    ChannelsLast,
+    CutMix,
+    Cutout,
+    FocalPrior,
+    LabelSmoothing,
+    MixUp,
+    ProgressiveResize,
+    Whitening,
+)
 
 from .tasks import (
     DEVICES,
@@ -276,15 +287,20 @@ def test_what_it_needs_and_does_not_find_is_named(method: ht.Method, tmp_path: P
     with pytest.raises(BadWorkload) as error:
         trained(lists(), recipe(method, steps=4), tmp_path)
     assert name(method) in str(error.value)
-    assert any(word in str(error.value) for word in {"images": ["images"], "classes": ["class"]}[min(method.needs)])
+    assert any(
+        word in str(error.value)
+        for word in {"images": ["images"], "classes": ["class"], "labels": ["class"]}[min(method.needs)]
+    )
     assert ht.Ledger(tmp_path).runs == []  # refused before anything was written
 
 
 def test_some_methods_need_something() -> None:
     assert {type(m) for m in SETTINGS if m.needs} == {
+        AlternatingFlip,
         ChannelsLast,
         CutMix,
         Cutout,
+        FocalPrior,
         LabelSmoothing,
         MixUp,
         ProgressiveResize,

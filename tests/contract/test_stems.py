@@ -16,9 +16,27 @@ from halftime.places import PLACES, Method
 ROOT = Path(__file__).parents[2]
 ROOMS = {"halftime/methods": "{}.py", "tests/methods": "test_{}.py", "examples/plain": "{}.py", "docs/methods": "{}.md"}
 STEMS = sorted(kind.__module__.rpartition(".")[2] for kind in ALL)
-MAY_IMPORT = ("torch", "halftime.places", "halftime.settings", "halftime.data", "halftime.methods", *(
-    "halftime.errors", "halftime.notes",
-    "__future__", "collections", "contextlib", "dataclasses", "math", "random", "typing"))  # fmt: skip
+MAY_IMPORT = (
+    "__future__",
+    "collections",
+    "contextlib",
+    "copy",
+    "dataclasses",
+    "functools",
+    "halftime.data",
+    "halftime.errors",
+    "halftime.methods",
+    "halftime.notes",
+    "halftime.places",
+    "halftime.settings",
+    "huggingface_hub",
+    "importlib",
+    "math",
+    "random",
+    "safetensors",
+    "torch",
+    "typing",
+)
 
 every_stem = pytest.mark.parametrize("stem", STEMS)
 

@@ -83,6 +83,7 @@ def test_fields() -> None:
 def test_methods() -> None:
     assert [m.__name__ for m in ALL] == [
         "AdamW",
+        "AlternatingFlip",
         "ChannelsLast",
         "ClipGradients",
         "CutMix",
@@ -90,8 +91,10 @@ def test_methods() -> None:
         "DropOnStall",
         "DropStochastic",
         "EMA",
+        "FocalPrior",
         "FreezeEarly",
         "FusedOptimizer",
+        "Guard",
         "Kaiming",
         "LabelSmoothing",
         "MixedPrecision",

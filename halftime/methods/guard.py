@@ -1,0 +1,200 @@
+"""Keep a bad step from ending a training.
+
+What: a step whose loss or gradient is no number, or whose loss leaps, is tried once more. If it is still bad, a layer
+that overflowed leaves 16 bits, or the batch is skipped; if the next is bad too, the weights go back to a snapshot.
+Paper: Chowdhery et al. 2022, "PaLM" (section 5.1): batches around a spike, skipped by hand.
+Costs: a look at loss and gradient each step, which waits for the device, and two copies of weights and optimizer state.
+Fails when: more steps are bad than may be: the training then stops and says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from halftime.data.batch import suspects
+from halftime.errors import Diverged
+from halftime.methods.mixed_precision import in_32_bits, overflow_hooks
+from halftime.places import Backward, ComputeLoss, Method, Places, Update, plain_backward, plain_update, total_loss
+from halftime.settings import setting
+
+COUNTS = ("rate", "first", "steps", "bad", "row")  # what a guard counts, and stores
+MOST, FEW, MEMORY = 0.01, 5, 64  # share of steps that may be bad, and how many always; losses remembered
+
+
+class _Bad(Exception):
+    """A step that must not be applied, and why."""
+
+
+class StepGuard:
+    """Does optimizer steps, and none that would do harm.
+
+    Args:
+        model: the network.
+        optimizer: its optimizer.
+        spike: a loss above this many times the largest remembered one is a leap.
+        every: steps between two snapshots of weights and optimizer state; the last two are kept.
+
+    Example:
+        >>> net = nn.Linear(1, 1)
+        >>> guard = StepGuard(net, torch.optim.SGD(net.parameters(), lr=0.1))
+        >>> guard.step(lambda backward: backward(net(torch.ones(1)).sum() * float("nan")), samples=lambda: [7])
+        False
+        >>> guard.told
+        ['skipped a batch: the loss is nan, the gradient nan, also when tried once more: samples [7], or the weights']
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, spike: float = 3.0, every: int = 25) -> None:
+        self.model, self.optimizer, self.spike, self.every = model, optimizer, spike, every
+        self.losses = deque[float](maxlen=MEMORY)
+        self.rate, self.first, self._loss, self.steps, self.bad, self.row = 1.0, 0.0, 0.0, 0, 0, 0
+        self.raised, self.told = list[str](), list[str]()  # layers that compute in 32 bits by now; what happened
+        self._snapshots: deque[list[Tensor]] = deque(maxlen=2)
+
+    def step(self, compute_loss: ComputeLoss, update: Update = plain_update, samples: Callable[[], Any] = list) -> bool:
+        """One optimizer step, or none; says whether one was applied.
+
+        Args:
+            compute_loss: called with `backward`, a function of the loss, which it must call.
+            update: does the step.
+            samples: gives the ids to name where the data may be to blame.
+        """
+        if self.steps % self.every == 0 and not self.row:
+            self._snapshots.append([t.clone() for t in self._tensors()])
+        before = torch.get_rng_state(), [b.clone() for b in self.model.buffers()]
+        why = self._why_not(compute_loss, update)
+        if why and (why := self._once_more(why, compute_loss, update, before)):
+            self._put_back(before)
+            self._skip(why, samples())
+            return False
+        self.row = 0
+        if self._applied:  # loss scaling may have left it out
+            self.losses.append(self._loss)
+            self.steps += 1
+            self.first = max(self.first, self._loss) if self.steps <= FEW else self.first
+        return self._applied
+
+    def _once_more(self, why: str, compute_loss: ComputeLoss, update: Update, before: Any) -> str:
+        """Try the batch again, with the layers that overflow in 32 bits; why that did not help, or nothing."""
+        raised: list[str] = []
+        for _ in range(FEW):
+            self._put_back(before)
+            found: list[str] = []
+            with overflow_hooks(self.model, found):
+                again = self._why_not(compute_loss, update)
+            if not again or not found:
+                break
+            in_32_bits(self.model.get_submodule(found[0]))
+            raised.append(found[0])
+        self.raised += raised
+        cure = f"{', '.join(raised)} in 32 bits" if raised else "no change: hardware or chance, not the data"
+        self.told += [] if again else [f"a step was bad ({why}), and good with {cure}"]
+        return again
+
+    def _why_not(self, compute_loss: ComputeLoss, update: Update) -> str:
+        """Do the update, unless its loss or gradient forbids it; the reason, or nothing if it was done."""
+
+        def looked_at(backward: Backward = plain_backward) -> None:
+            seen: list[Tensor] = []
+
+            def noted(loss: Any) -> None:
+                seen.append(total_loss(loss).detach())
+                backward(loss)
+
+            compute_loss(backward=noted)
+            self._check(torch.stack(seen).sum(), scaled=backward is not plain_backward)
+
+        try:
+            self._applied = update(looked_at, self.optimizer)
+            return ""
+        except _Bad as reason:
+            return str(reason)
+
+    def _check(self, loss: Tensor, scaled: bool) -> None:
+        """Forbid the step where need be; a gradient that was scaled may overflow, its scaler looks after that."""
+        grads = [p.grad for p in self.model.parameters() if p.grad is not None and not scaled]
+        norm = torch.stack(torch._foreach_norm(grads)).sum() if grads else loss
+        self._loss, size = float(loss), float(norm)
+        most = max((*self.losses, self.first))
+        if not math.isfinite(self._loss + size):
+            raise _Bad(f"the loss is {self._loss:g}, the gradient {size:g}")
+        if self.steps >= FEW and self._loss > self.spike * most > 0:
+            raise _Bad(f"the loss leapt to {self._loss:.3g} from {most:.3g} at most")
+
+    @torch.no_grad()
+    def _put_back(self, before: tuple[Tensor, list[Tensor]]) -> None:
+        torch.set_rng_state(before[0])
+        for buffer, kept in zip(self.model.buffers(), before[1], strict=True):
+            buffer.copy_(kept)
+
+    @torch.no_grad()
+    def _skip(self, why: str, samples: Any) -> None:
+        self.bad, self.row = self.bad + 1, self.row + 1
+        self.told.append(f"skipped a batch: {why}, also when tried once more: samples {samples or '?'}, or the weights")
+        if self.bad > max(FEW, MOST * self.steps):
+            raise Diverged(f"{self.bad} of {self.steps + self.bad} steps were bad, the last since {why}: stopped")
+        if self.row < 2:
+            return
+        for tensor, kept in zip(self._tensors(), self._snapshots[0], strict=False):  # the newer may be harmed
+            tensor.copy_(kept)
+        self.rate /= 2
+        self.told.append(f"the next batch was bad too: went back to a snapshot, at {self.rate:g} times the rate")
+
+    def _tensors(self) -> list[Tensor]:
+        state = [t for s in self.optimizer.state.values() for t in s.values() if isinstance(t, Tensor)]
+        return [t.detach() for t in (*self.model.parameters(), *self.model.buffers(), *state)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Guard(Method):
+    """Keep a bad step from ending a training.
+
+    Args:
+        spike: a loss above this many times the largest remembered one is a leap.
+        every: steps between two snapshots.
+    """
+
+    spike: float = setting(3.0, above=1)
+    every: int = setting(25, low=1)
+
+    slot: ClassVar[str] = "guard"
+    exact: ClassVar[bool] = True
+
+    def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
+        return _Guarding(StepGuard(model, optimizer, self.spike, self.every), feed)
+
+
+class _Guarding(Places):
+    def __init__(self, guard: StepGuard, feed: Any) -> None:
+        self.guard, self.feed, self.inputs = guard, feed, None
+
+    def lr_factor(self, progress: float) -> float:
+        return self.guard.rate
+
+    def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
+        self.inputs = inputs
+        return inputs, targets
+
+    def attempt(self, update: Update, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
+        return self.guard.step(compute_loss, update, lambda: suspects(self.inputs, self.feed.served.ids))
+
+    def events(self) -> list[str]:
+        told, self.guard.told = self.guard.told, []
+        return told
+
+    def state_dict(self) -> dict[str, Any]:
+        return {n: getattr(self.guard, n) for n in (*COUNTS, "raised")} | {"losses": [*self.guard.losses]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in (*COUNTS, "raised"):
+            setattr(self.guard, name, state[name])
+        self.guard.losses.extend(state["losses"])
+        for name in self.guard.raised:
+            in_32_bits(self.guard.model.get_submodule(name))

@@ -1,0 +1,172 @@
+"""The guard: what is bad is not applied, is told apart by a second try, and is said; what is good is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from halftime.data.batch import suspects
+from halftime.data.feed import Tensors
+from halftime.errors import Diverged
+from halftime.methods import SGD, Guard, MixedPrecision, OneCycle
+from halftime.methods.guard import FEW, StepGuard
+from tests.contract.tasks import TRAIN, recipe, same, task, trained, weights
+
+NAN = float("nan")
+
+
+def guarded(every: int = 3) -> tuple[nn.Module, StepGuard]:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 1))
+    return net, StepGuard(net, torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9), every=every)
+
+
+def on(net: nn.Module, inputs: Tensor, factor: Callable[[], float] = lambda: 1.0) -> Callable[..., None]:
+    def compute_loss(backward: Any) -> None:
+        backward((net(inputs) - inputs.sum(1, keepdim=True)).square().mean() * factor())
+
+    return compute_loss
+
+
+def batch(number: int) -> Tensor:
+    return torch.randn(16, 4, generator=torch.Generator().manual_seed(number))
+
+
+def test_a_batch_with_nan_leaves_weights_and_statistics_alone() -> None:
+    net, guard = guarded()
+    for number in range(4):
+        assert guard.step(on(net, batch(number)))
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    broken = batch(5)
+    broken[3, 2] = NAN
+    assert not guard.step(on(net, broken), samples=lambda: [53])
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert guard.step(on(net, batch(6)))
+    assert len(guard.told) == 1
+    assert "samples [53]" in guard.told[0]
+
+
+def test_a_fault_that_does_not_come_again_is_chance_and_the_step_is_the_same() -> None:
+    trained_by = []
+    for faults in ([1.0] * 4, [1.0, 1.0, 1.0, NAN, 1.0]):
+        net, guard = guarded()
+        factors = iter(faults)
+        torch.manual_seed(1)  # the second try has the same dropout
+        for number in range(4):
+            assert guard.step(on(net, batch(number), lambda factors=factors: next(factors)))
+        trained_by.append(list(net.state_dict().values()))
+    assert all(torch.equal(a, b) for a, b in zip(*trained_by, strict=True))
+    assert "chance" in guard.told[0]
+
+
+def test_exploded_weights_go_back_to_a_snapshot_at_half_the_rate() -> None:
+    net, guard = guarded(every=3)
+    states = []
+    for number in range(10):
+        states.append([p.detach().clone() for p in net.parameters()])
+        guard.step(on(net, batch(number)))
+    with torch.no_grad():
+        net[4].weight.mul_(1e4)
+    assert not guard.step(on(net, batch(11)))
+    assert not guard.step(on(net, batch(12)))
+    assert guard.rate == 0.5
+    # of the last two snapshots, taken before steps 6 and 9, the older one
+    assert all(torch.equal(now, then) for now, then in zip(net.parameters(), states[6], strict=True))
+    assert guard.step(on(net, batch(13)))
+    assert [text.split(":")[0] for text in guard.told] == ["skipped a batch", "skipped a batch",
+                                                           "the next batch was bad too"]  # fmt: skip
+
+
+def test_a_leap_of_the_loss_is_not_applied() -> None:
+    net, guard = guarded()
+    for number in range(8):
+        guard.step(on(net, batch(number)))
+    assert not guard.step(on(net, batch(8) * 100))
+    assert "leapt" in guard.told[0]
+
+
+def test_it_gives_up_with_the_reason() -> None:
+    net, guard = guarded()
+    for _ in range(FEW):
+        assert not guard.step(on(net, batch(0), lambda: NAN))
+    with pytest.raises(Diverged, match="loss is nan"):
+        guard.step(on(net, batch(0), lambda: NAN))
+
+
+def test_a_layer_that_overflows_in_16_bits_computes_in_32() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    with torch.no_grad():
+        net[0].weight.fill_(300.0)
+    guard = StepGuard(net, torch.optim.SGD(net.parameters(), lr=1e-12))
+
+    def compute_loss(backward: Any) -> None:
+        with torch.autocast("cpu", torch.float16):
+            out = net(torch.full((2, 4), 100.0))
+        backward(out.float().mean())
+
+    assert guard.step(compute_loss)
+    assert guard.raised[0] == "0"
+    assert "in 32 bits" in guard.told[0]
+    assert guard.step(compute_loss)
+    assert len(guard.told) == 1
+
+
+def test_samples_that_stand_out_are_named() -> None:
+    inputs = torch.randn(6, 3)
+    ids = torch.arange(10, 16)
+    assert suspects(inputs, ids) == list(range(10, 16))
+    inputs[2, 1] = 1e6
+    assert suspects({"x": inputs}, ids) == [12]
+
+
+class Faulty(Tensors):
+    """Gives NaN for one sample."""
+
+    def __init__(self, columns: tuple[Tensor, ...], sample: int) -> None:
+        super().__init__(*columns)
+        self.sample = sample
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
+        images, kinds = super().batch(indices, generator)
+        images = images.clone()
+        images[indices == self.sample] = NAN
+        return images, kinds
+
+
+def test_a_run_names_the_sample_and_goes_on(tmp_path: Path) -> None:
+    what = recipe(Guard(), OneCycle(), SGD(lr=0.1), steps=18)
+    run = trained(task(train=Faulty(TRAIN, 17)), what, tmp_path)
+    assert run.state == "finished", run.reason
+    assert run.steps == 18
+    assert run.tried == 21  # the sample came once in each of three epochs
+    assert all("samples [17]" in text for text in run.events)
+    assert len(run.events) == 3
+    without = trained(task(train=Faulty(TRAIN, 17)), what.minus("Guard"), tmp_path)
+    assert without.state == "failed"
+
+
+def test_a_clean_run_is_the_same_with_and_without(tmp_path: Path) -> None:
+    what = recipe(OneCycle(), SGD(lr=0.1), steps=20)
+    plain = trained(task(), what, tmp_path)
+    run = trained(task(), what.plus(Guard()), tmp_path)
+    assert same(weights(run), weights(plain))
+    assert run.events == ()
+
+
+def test_a_scale_that_collapses_ends_the_run_with_the_reason(tmp_path: Path) -> None:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:  # finite, with a gradient that never is
+        finite = nn.functional.cross_entropy(outputs, targets)
+        return finite + (outputs - outputs.detach()).sum() * 1e38
+
+    run = trained(task(loss=loss), recipe(MixedPrecision(dtype="fp16"), steps=60), tmp_path)
+    assert run.state == "failed"
+    assert "scale fell below 1" in run.reason
+    assert run.steps == 0
+    assert run.tried > 10
