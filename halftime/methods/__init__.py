@@ -21,6 +21,7 @@ from halftime.methods.one_cycle import OneCycle
 from halftime.methods.progressive_resize import ProgressiveResize
 from halftime.methods.sgd import SGD
 from halftime.methods.step_drop import StepDrop
+from halftime.methods.warm_start import WarmStart
 from halftime.methods.whitening import Whitening
 from halftime.methods.zero_residual import ZeroResidual
 from halftime.places import Method
@@ -47,6 +48,7 @@ ALL: tuple[type[Method], ...] = (
     ProgressiveResize,
     SGD,
     StepDrop,
+    WarmStart,
     Whitening,
     ZeroResidual,
 )
@@ -74,6 +76,7 @@ __all__ = [
     "OneCycle",
     "ProgressiveResize",
     "StepDrop",
+    "WarmStart",
     "Whitening",
     "ZeroResidual",
 ]

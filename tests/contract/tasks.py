@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import halftime as ht
@@ -37,11 +38,15 @@ from halftime.methods import (
     OneCycle,
     ProgressiveResize,
     StepDrop,
+    WarmStart,
     Whitening,
     ZeroResidual,
 )
 
 DEVICES = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))  # the same command checks a GPU where there is one
+
+# weights to start from; the same path in every process, so that one may go on with what another began
+STORED = Path(tempfile.gettempdir()) / f"halftime-contract-{os.getuid()}" / "stored.safetensors"
 
 SETTINGS: tuple[ht.Method, ...] = (
     AdamW(lr=0.01),
@@ -65,6 +70,7 @@ SETTINGS: tuple[ht.Method, ...] = (
     ProgressiveResize(smallest=0.5, until=0.6),
     SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
     StepDrop(milestones=(0.4, 0.8), factor=0.3),
+    WarmStart(source=str(STORED)),
     Whitening(frozen=True),
     ZeroResidual(),
 )
@@ -102,6 +108,13 @@ def network() -> nn.Module:
         nn.Dropout(0.1),
         nn.Linear(96, 3),
     )
+
+
+with torch.random.fork_rng(devices=[]):
+    torch.manual_seed(0)
+    STORED.parent.mkdir(exist_ok=True)
+    save_file(network().state_dict(), STORED.with_suffix(f".{os.getpid()}"))
+    os.replace(STORED.with_suffix(f".{os.getpid()}"), STORED)
 
 
 class Residual(nn.Module):

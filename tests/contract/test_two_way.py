@@ -37,11 +37,12 @@ from halftime.methods import (
     OneCycle,
     ProgressiveResize,
     StepDrop,
+    WarmStart,
     Whitening,
     ZeroResidual,
 )
 
-from .tasks import NETWORKS, TRAIN, VALID, name, network, same, task, trained, weights
+from .tasks import NETWORKS, STORED, TRAIN, VALID, name, network, same, task, trained, weights
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "plain"
 STEPS, BATCH = 20, 16
@@ -71,6 +72,7 @@ CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (ProgressiveResize(smallest=0.5), (MOMENTUM,), {"smallest": 0.5}),
     (SGD(lr=0.2, momentum=0.9, weight_decay=0.01), (), {"lr": 0.2, "weight_decay": 0.01}),
     (StepDrop(milestones=(0.3, 0.6)), (MOMENTUM,), {"milestones": (0.3, 0.6)}),
+    (WarmStart(source=str(STORED)), (MOMENTUM,), {"source": str(STORED)}),
     (Whitening(frozen=True), (MOMENTUM,), {"frozen": True}),
     (ZeroResidual(), (MOMENTUM,), {"lr": 0.1}),
 )
