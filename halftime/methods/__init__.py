@@ -21,6 +21,7 @@ from halftime.methods.one_cycle import OneCycle
 from halftime.methods.progressive_resize import ProgressiveResize
 from halftime.methods.sgd import SGD
 from halftime.methods.step_drop import StepDrop
+from halftime.methods.test_time_flip import TestTimeFlip
 from halftime.methods.warm_start import WarmStart
 from halftime.methods.whitening import Whitening
 from halftime.methods.zero_residual import ZeroResidual
@@ -48,6 +49,7 @@ ALL: tuple[type[Method], ...] = (
     ProgressiveResize,
     SGD,
     StepDrop,
+    TestTimeFlip,
     WarmStart,
     Whitening,
     ZeroResidual,
@@ -76,6 +78,7 @@ __all__ = [
     "OneCycle",
     "ProgressiveResize",
     "StepDrop",
+    "TestTimeFlip",
     "WarmStart",
     "Whitening",
     "ZeroResidual",

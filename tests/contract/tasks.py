@@ -38,6 +38,7 @@ from halftime.methods import (
     OneCycle,
     ProgressiveResize,
     StepDrop,
+    TestTimeFlip,
     WarmStart,
     Whitening,
     ZeroResidual,
@@ -70,6 +71,7 @@ SETTINGS: tuple[ht.Method, ...] = (
     ProgressiveResize(smallest=0.5, until=0.6),
     SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
     StepDrop(milestones=(0.4, 0.8), factor=0.3),
+    TestTimeFlip(),
     WarmStart(source=str(STORED)),
     Whitening(frozen=True),
     ZeroResidual(),
@@ -114,7 +116,7 @@ with torch.random.fork_rng(devices=[]):
     torch.manual_seed(0)
     STORED.parent.mkdir(exist_ok=True)
     save_file(network().state_dict(), STORED.with_suffix(f".{os.getpid()}"))
-    os.replace(STORED.with_suffix(f".{os.getpid()}"), STORED)
+    STORED.with_suffix(f".{os.getpid()}").replace(STORED)
 
 
 class Residual(nn.Module):

@@ -36,6 +36,7 @@ MAY_IMPORT = (
     "random",
     "re",
     "safetensors",
+    "time",
     "torch",
     "typing",
 )

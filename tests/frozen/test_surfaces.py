@@ -103,6 +103,7 @@ def test_methods() -> None:
         "ProgressiveResize",
         "SGD",
         "StepDrop",
+        "TestTimeFlip",
         "WarmStart",
         "Whitening",
         "ZeroResidual",
