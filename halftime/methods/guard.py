@@ -25,7 +25,7 @@ from halftime.methods.mixed_precision import in_32_bits, overflow_hooks
 from halftime.places import Backward, ComputeLoss, Method, Places, Update, plain_backward, plain_update, total_loss
 from halftime.settings import setting
 
-COUNTS = ("rate", "first", "steps", "bad", "row")  # what a guard counts, and stores
+COUNTS = ("rate", "first", "steps", "bad", "row", "refused")  # what a guard counts, and stores
 MOST, FEW, MEMORY = 0.01, 5, 64  # share of steps that may be bad, and how many always; losses remembered
 
 
@@ -54,17 +54,15 @@ class StepGuard:
     def __init__(self, model: nn.Module, optimizer: Optimizer, spike: float = 3.0, every: int = 25) -> None:
         self.model, self.optimizer, self.spike, self.every = model, optimizer, spike, every
         self.losses = deque[float](maxlen=MEMORY)
-        self.rate, self.first, self._loss, self.steps, self.bad, self.row = 1.0, 0.0, 0.0, 0, 0, 0
+        self.rate, self.first, self._loss = 1.0, 0.0, 0.0
+        self.steps, self.bad, self.row, self.refused = 0, 0, 0, 0
         self.raised, self.told = list[str](), list[str]()  # layers that compute in 32 bits by now; what happened
         self._snapshots: deque[list[Tensor]] = deque(maxlen=2)
 
     def step(self, compute_loss: ComputeLoss, update: Update = plain_update, samples: Callable[[], Any] = list) -> bool:
         """One optimizer step, or none; says whether one was applied.
 
-        Args:
-            compute_loss: called with `backward`, a function of the loss, which it must call.
-            update: does the step.
-            samples: gives the ids to name where the data may be to blame.
+        `compute_loss` must call the `backward` it is given; `samples` gives the ids that may be to blame.
         """
         if self.steps % self.every == 0 and not self.row:
             self._snapshots.append([t.clone() for t in self._tensors()])
@@ -74,10 +72,12 @@ class StepGuard:
             self._put_back(before)
             self._skip(why, samples())
             return False
-        self.row = 0
-        if self._applied:  # loss scaling may have left it out
+        self.refused = 0 if self._applied else self.refused + 1
+        if self.refused == FEW:
+            self._go_back("loss scaling refused one step after another")
+        if self._applied:
             self.losses.append(self._loss)
-            self.steps += 1
+            self.steps, self.row = self.steps + 1, 0
             self.first = max(self.first, self._loss) if self.steps <= FEW else self.first
         return self._applied
 
@@ -93,9 +93,9 @@ class StepGuard:
                 break
             in_32_bits(self.model.get_submodule(found[0]))
             raised.append(found[0])
-        self.raised += raised
         cure = f"{', '.join(raised)} in 32 bits" if raised else "no change: hardware or chance, not the data"
         self.told += [] if again else [f"a step was bad ({why}), and good with {cure}"]
+        self.raised += raised
         return again
 
     def _why_not(self, compute_loss: ComputeLoss, update: Update) -> str:
@@ -128,11 +128,9 @@ class StepGuard:
         if self.steps >= FEW and self._loss > self.spike * most > 0:
             raise _Bad(f"the loss leapt to {self._loss:.3g} from {most:.3g} at most")
 
-    @torch.no_grad()
     def _put_back(self, before: tuple[Tensor, list[Tensor]]) -> None:
         torch.set_rng_state(before[0])
-        for buffer, kept in zip(self.model.buffers(), before[1], strict=True):
-            buffer.copy_(kept)
+        torch._foreach_copy_([*self.model.buffers()], before[1]) if before[1] else None
 
     @torch.no_grad()
     def _skip(self, why: str, samples: Any) -> None:
@@ -140,12 +138,14 @@ class StepGuard:
         self.told.append(f"skipped a batch: {why}, also when tried once more: samples {samples or '?'}, or the weights")
         if self.bad > max(FEW, MOST * self.steps):
             raise Diverged(f"{self.bad} of {self.steps + self.bad} steps were bad, the last since {why}: stopped")
-        if self.row < 2:
-            return
+        self._go_back("the next batch was bad too") if self.row > 1 else None
+
+    @torch.no_grad()
+    def _go_back(self, why: str) -> None:
         for tensor, kept in zip(self._tensors(), self._snapshots[0], strict=False):  # the newer may be harmed
             tensor.copy_(kept)
         self.rate /= 2
-        self.told.append(f"the next batch was bad too: went back to a snapshot, at {self.rate:g} times the rate")
+        self.told.append(f"{why}: went back to a snapshot, at {self.rate:g} times the rate")
 
     def _tensors(self) -> list[Tensor]:
         state = [t for s in self.optimizer.state.values() for t in s.values() if isinstance(t, Tensor)]
