@@ -116,7 +116,7 @@ class Ticket(NamedTuple):
 
 @dataclasses.dataclass
 class Served:
-    """What was handed out last: `step` batches so far, its sample `ids`, and the receipt of all that came before.
+    """What was handed out last: `step` batches so far, its `epoch` and sample `ids`, and the receipt of all before.
 
     The receipt is a running hash of the sample ids of every batch: equal receipts mean that the same samples were
     consumed in the same order, over any number of stops.
@@ -125,12 +125,13 @@ class Served:
     step: int = 0
     ids: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     receipt: str = ""
+    epoch: int = 0
 
     def take(self, ticket: Ticket) -> None:
         """Note that a batch is handed out."""
         before = bytes.fromhex(self.receipt)
         self.receipt = hashlib.blake2b(ticket.ids.numpy().tobytes(), key=before, digest_size=16).hexdigest()
-        self.step, self.ids = ticket.step + 1, ticket.ids
+        self.step, self.epoch, self.ids = ticket.step + 1, ticket.epoch, ticket.ids
 
 
 @dataclasses.dataclass(frozen=True)
