@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from halftime.data.keeper import Keeper
+    from halftime.diagnose.watching import watch
     from halftime.errors import HalftimeError, InputError, Stopped, StorageError
     from halftime.ledger.store import Ledger
     from halftime.measure.plan import Plan
@@ -37,7 +38,7 @@ _MENU = {
     "HalftimeError": "errors", "InputError": "errors", "Stopped": "errors", "StorageError": "errors",
     "Keeper": "data.keeper", "Ledger": "ledger.store", "Method": "places", "Places": "places", "Plan": "measure.plan",
     "Proof": "measure.proof", "Recipe": "recipe", "Run": "run", "Workload": "workload", "accuracy": "measure.score",
-    "prove": "search.prove", "setting": "settings", "train": "train",
+    "prove": "search.prove", "setting": "settings", "train": "train", "watch": "diagnose.watching",
 }  # fmt: skip
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "prove",
     "setting",
     "train",
+    "watch",
 ]
 
 

@@ -1,34 +1,54 @@
 """Methods: one speed-up a file, each usable alone in anybody's loop and as a piece of a recipe."""
 
 from halftime.methods.adamw import AdamW
+from halftime.methods.any_optimizer import AnyOptimizer
 from halftime.methods.channels_last import ChannelsLast
 from halftime.methods.clip_gradients import ClipGradients
+from halftime.methods.cosine import Cosine
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.ema import EMA
+from halftime.methods.fast_loader import FastLoader
 from halftime.methods.guard import Guard
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
+from halftime.methods.layer_rates import LayerRates
+from halftime.methods.lookahead import Lookahead
 from halftime.methods.mixed_precision import MixedPrecision
+from halftime.methods.muon import Muon
+from halftime.methods.on_device import OnDevice
 from halftime.methods.one_cycle import OneCycle
+from halftime.methods.packed import Packed
 from halftime.methods.progressive_resize import ProgressiveResize
+from halftime.methods.schedule_free import ScheduleFree
 from halftime.methods.sgd import SGD
 from halftime.methods.step_drop import StepDrop
+from halftime.methods.warmup_stable_decay import WarmupStableDecay
 from halftime.places import Method
 
 ALL: tuple[type[Method], ...] = (
     AdamW,
+    AnyOptimizer,
     ChannelsLast,
     ClipGradients,
+    Cosine,
     DropOnStall,
     EMA,
+    FastLoader,
     Guard,
     Kaiming,
     LabelSmoothing,
+    LayerRates,
+    Lookahead,
     MixedPrecision,
+    Muon,
+    OnDevice,
     OneCycle,
+    Packed,
     ProgressiveResize,
+    ScheduleFree,
     SGD,
     StepDrop,
+    WarmupStableDecay,
 )
 
 __all__ = [
@@ -36,14 +56,24 @@ __all__ = [
     "EMA",
     "SGD",
     "AdamW",
+    "AnyOptimizer",
     "ChannelsLast",
     "ClipGradients",
+    "Cosine",
     "DropOnStall",
+    "FastLoader",
     "Guard",
     "Kaiming",
     "LabelSmoothing",
+    "LayerRates",
+    "Lookahead",
     "MixedPrecision",
+    "Muon",
+    "OnDevice",
     "OneCycle",
+    "Packed",
     "ProgressiveResize",
+    "ScheduleFree",
     "StepDrop",
+    "WarmupStableDecay",
 ]

@@ -26,7 +26,8 @@ class WeightAverage:
 
     Args:
         model: the network that is followed; it must not get new parameter tensors afterwards.
-        decay: share of the average that an update keeps; smaller early on, (1 + n) / (10 + n) at update n.
+        decay: share of the average that an update keeps.
+        warmup: it keeps less early on, (1 + n) / (warmup + n) at update n if that is smaller; 1 for no warm-up.
 
     Example:
         >>> net = nn.Linear(1, 1)
@@ -36,8 +37,8 @@ class WeightAverage:
         ...     _ = net(torch.ones(1))
     """
 
-    def __init__(self, model: nn.Module, decay: float = 0.99) -> None:
-        self.decay, self.updates = decay, 0
+    def __init__(self, model: nn.Module, decay: float = 0.99, warmup: int = 10) -> None:
+        self.decay, self.warmup, self.updates = decay, warmup, 0
         self._followed = [t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
         self.average = [t.detach().clone() for t in self._followed]
 
@@ -45,7 +46,7 @@ class WeightAverage:
     def update(self) -> None:
         """Move the average towards the weights."""
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = min(self.decay, (1 + self.updates) / (self.warmup + self.updates))
         torch._foreach_lerp_(self.average, [t.detach() for t in self._followed], 1.0 - decay)
 
     @contextmanager
@@ -72,16 +73,19 @@ class EMA(Method):
     Args:
         decay: memory of the average, for each update.
         every: steps between two updates.
+        warmup: how slowly the memory grows at first; 1 for all of it at once.
     """
 
     decay: float = setting(0.99, low=0, below=1)
     every: int = setting(1, low=1)
+    warmup: int = setting(10, low=1)
 
     slot: ClassVar[str] = "averaging"
+    after: ClassVar[tuple[str, ...]] = ("optimizer", "lookahead")  # it averages, and is judged as, what they arrive at
     choices: ClassVar = {"decay": (0.9, 0.99, 0.999)}
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
-        return _Averaging(WeightAverage(model, self.decay), self.every)
+        return _Averaging(WeightAverage(model, self.decay, self.warmup), self.every)
 
 
 class _Averaging(Places):

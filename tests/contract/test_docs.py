@@ -25,21 +25,21 @@ def page(kind: type[ht.Method]) -> str:
     return (PAGES / f"{kind.__module__.rpartition('.')[2]}.md").read_text()
 
 
-def allowed(limits: Any) -> str:
+def allowed(field: Any) -> str:
     """The range of a field in words."""
+    limits, kind = field.metadata, str(field.type)
     if limits.get("among"):
         return " or ".join(f'"{value}"' for value in limits["among"])
     words = (("above", -math.inf), ("low", -math.inf), ("below", math.inf), ("high", math.inf))
     said = {"above": "above", "low": "at least", "below": "below", "high": "at most"}
     given = [f"{said[k]} {limits[k]:g}" for k, none in words if limits.get(k, none) != none]
-    return ", ".join(given) or "True or False"
+    free = {"str": "a text", "Options": "names and values"}.get(kind, "True or False")
+    return ", ".join(given) or free
 
 
 def rows(kind: type[ht.Method]) -> list[str]:
     """What the table of settings must begin with, a row for each field."""
-    return [
-        f"| `{f.name}` | `{f.default!r}` | {allowed(f.metadata)} |".replace("'", '"') for f in dataclasses.fields(kind)
-    ]
+    return [f"| `{f.name}` | `{f.default!r}` | {allowed(f)} |".replace("'", '"') for f in dataclasses.fields(kind)]
 
 
 def facts(kind: type[ht.Method]) -> str:

@@ -17,7 +17,7 @@ from halftime.workload import Workload
 def test_exported_names() -> None:
     assert sorted(halftime.__all__) == [
         "HalftimeError", "InputError", "Keeper", "Ledger", "Method", "Places", "Plan", "Proof", "Recipe", "Run",
-        "Stopped", "StorageError", "Workload", "accuracy", "prove", "setting", "train",
+        "Stopped", "StorageError", "Workload", "accuracy", "prove", "setting", "train", "watch",
     ]  # fmt: skip
     assert sorted(halftime._MENU) == sorted(halftime.__all__)
     for name in halftime.__all__:
@@ -43,18 +43,28 @@ def test_fields() -> None:
 def test_methods() -> None:
     assert [m.__name__ for m in ALL] == [
         "AdamW",
+        "AnyOptimizer",
         "ChannelsLast",
         "ClipGradients",
+        "Cosine",
         "DropOnStall",
         "EMA",
+        "FastLoader",
         "Guard",
         "Kaiming",
         "LabelSmoothing",
+        "LayerRates",
+        "Lookahead",
         "MixedPrecision",
+        "Muon",
+        "OnDevice",
         "OneCycle",
+        "Packed",
         "ProgressiveResize",
+        "ScheduleFree",
         "SGD",
         "StepDrop",
+        "WarmupStableDecay",
     ]
 
 
@@ -64,11 +74,16 @@ COMMANDS = {
     "methods": ["--json"],
     "train": ["workload", "--with", "--recipe", "--epochs", "--steps", "--minutes", "--batch-size", "--seed",
               "--target", "--device", "--resume", "--json"],
-    "prove": ["workload", "--base", "--fast", "--seeds", "--device", "--json", "--out"],
+    "tune": ["workload", "--recipe", "--weight-decay", "--batch-size", "--device", "--processes", "--json", "--out"],
+    "diagnose": ["workload", "--recipe", "--steps", "--loader-workers", "--device", "--json"],
+    "noise": ["workload", "--recipe", "--seeds", "--gain", "--power", "--price", "--device", "--json"],
+    "prove": ["workload", "--base", "--fast", "--seeds", "--sequential", "--gain", "--noise", "--most", "--device",
+              "--json", "--out"],
     "runs": ["--json"],
     "show": ["run", "--json"],
     "report": ["records", "--out", "--json"],
     "ledger": ["what", "--json"],
+    "data": ["what", "source", "folder", "--sizes", "--json"],
 }  # fmt: skip
 
 

@@ -53,6 +53,21 @@ def test_the_average_is_the_recursion_written_out() -> None:
         assert average.average[0].item() == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("warmup", [1, 10, 100])
+def test_the_memory_grows_with_the_updates_up_to_its_full_length(warmup: int) -> None:
+    net = nn.Linear(1, 1, bias=False)
+    average, kept = WeightAverage(net, 0.9, warmup), []
+    for n in range(1, 60):
+        before = average.average[0].item()
+        with torch.no_grad():
+            net.weight.fill_(before + 1.0)
+        average.update()
+        kept.append(1.0 - (average.average[0].item() - before))
+        assert kept[-1] == pytest.approx(min(0.9, (1 + n) / (warmup + n)), abs=1e-4)
+    assert kept == sorted(kept) or warmup == 1
+    assert EMA(warmup=warmup).start(net, None, None).average.warmup == warmup  # type: ignore[arg-type, attr-defined]
+
+
 def test_the_average_stays_among_the_weights_that_were() -> None:
     net = nn.Linear(1, 1, bias=False)
     average, seen = WeightAverage(net, 0.9), [net.weight.item()]
@@ -146,6 +161,8 @@ def test_the_average_has_no_gradient_and_is_no_parameter() -> None:
         ("every", 0),
         ("every", 1.0),
         ("every", -1),
+        ("warmup", 0),
+        ("warmup", 2.5),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line(field: str, value: Any) -> None:
