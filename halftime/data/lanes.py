@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from halftime.data.controller import Setting
 from halftime.data.errands import DONE, SLOWEST, Counted, Errand, introduced, sendable
-from halftime.data.feed import key
+from halftime.data.order import key
 
 
 class Lane:
