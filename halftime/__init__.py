@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from halftime.data.keeper import Keeper
+    from halftime.diagnose.watching import watch
     from halftime.errors import HalftimeError, InputError, Stopped, StorageError
     from halftime.ledger.store import Ledger
     from halftime.measure.plan import Plan
@@ -34,14 +36,15 @@ if TYPE_CHECKING:
 # The menu. Names are fetched when first used, so that `halftime --help` need not wait for torch.
 _MENU = {
     "HalftimeError": "errors", "InputError": "errors", "Stopped": "errors", "StorageError": "errors",
-    "Ledger": "ledger.store", "Method": "places", "Places": "places", "Plan": "measure.plan", "Proof": "measure.proof",
-    "Recipe": "recipe", "Run": "run", "Workload": "workload", "accuracy": "measure.score", "prove": "search.prove",
-    "setting": "settings", "train": "train",
+    "Keeper": "data.keeper", "Ledger": "ledger.store", "Method": "places", "Places": "places", "Plan": "measure.plan",
+    "Proof": "measure.proof", "Recipe": "recipe", "Run": "run", "Workload": "workload", "accuracy": "measure.score",
+    "prove": "search.prove", "setting": "settings", "train": "train", "watch": "diagnose.watching",
 }  # fmt: skip
 
 __all__ = [
     "HalftimeError",
     "InputError",
+    "Keeper",
     "Ledger",
     "Method",
     "Places",
@@ -56,6 +59,7 @@ __all__ = [
     "prove",
     "setting",
     "train",
+    "watch",
 ]
 
 

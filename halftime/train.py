@@ -177,7 +177,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
                 options["lr"] = base * factor
             began = time.perf_counter()
             inputs, targets = split(on_device(next(batches), where))
-            data += time.perf_counter() - began
+            data += (wait := time.perf_counter() - began)
             for change in batchers:
                 inputs, targets = change(inputs, targets, progress)
             applied = update(compute_loss, optimizer)
@@ -186,7 +186,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
                 follow(progress)
             step += applied
             if applied:
-                log.step(step, losses, groups[0][0]["lr"])
+                log.step(step, losses, groups[0][0]["lr"], wait, began)
             if applied and pacer and pacer.tick(step, clock.seconds):
                 log.record("event", text=f"planned anew at step {step}: {plan.total} steps in all")
             judging = applied and plan.due(step, workload.evaluations)

@@ -17,11 +17,15 @@ VERBS = {
     "workloads": "what can be trained out of the box",
     "methods": "the speed-ups there are",
     "train": "train a workload by a recipe",
+    "tune": "choose a recipe's learning rate from short full trainings",
+    "diagnose": "say what the training waits for, and what would help",
+    "noise": "how much runs differ by luck, and what it costs to show a gain",
     "prove": "show whether one recipe reaches the target sooner than another",
     "runs": "list the ledger",
     "show": "one run of the ledger",
     "report": "write a page about a proof or about runs",
     "ledger": "rebuild the ledger's index, or verify its records",
+    "data": "pack a workload's data into flat files, look at a pack, or verify it",
 }
 
 

@@ -7,24 +7,25 @@ needs three integers and no state.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
-import itertools
 import random
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
+from halftime.data import order as ordering
 from halftime.data.batch import split, tensors
+from halftime.data.order import Order, key, shuffled
 from halftime.errors import BadData, shorten
 
 CPU = torch.device("cpu")
-Order = Callable[[int, int, int], Tensor]  # (seed, epoch, samples) -> indices of one epoch
 Serve = Callable[["Feed", Iterator["Ticket"]], Generator[tuple["Ticket", Any]]]
 
 
@@ -57,8 +58,14 @@ class Tensors:
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
         """Rows `indices` [B] of every column."""
-        rows = tuple(c[indices] for c in self.columns)
+        rows = tuple(c[indices.to(c.device)] for c in self.columns)
         return rows if len(rows) > 1 else rows[0]
+
+    def with_columns(self, columns: tuple[Tensor, ...]) -> Self:
+        """The same data set over the same rows that lie elsewhere: on a device, or in a mapped file."""
+        twin = copy.copy(self)
+        twin.columns = columns
+        return twin
 
 
 def as_dataset(source: Any, where: str) -> Dataset:
@@ -91,19 +98,6 @@ def as_dataset(source: Any, where: str) -> Dataset:
     return source  # type: ignore[no-any-return]
 
 
-def shuffled(seed: int, epoch: int, samples: int) -> Tensor:
-    """A permutation that depends on (seed, epoch) alone."""
-    return torch.randperm(samples, generator=torch.Generator().manual_seed(key(seed, epoch, 0)))
-
-
-def key(seed: int, epoch: int, position: int) -> int:
-    """63 well-mixed bits from three integers (the finaliser of SplitMix64; Steele et al. 2014)."""
-    bits = (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + position * 0x94D049BB133111EB + 1) % 2**64
-    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
-    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) % 2**64
-    return (bits ^ (bits >> 31)) >> 1
-
-
 def in_turn(feed: Feed, tickets: Iterator[Ticket]) -> Generator[tuple[Ticket, Any]]:
     """Serve each batch when it is asked for, in this thread."""
     generator = torch.Generator()  # made once, seeded anew for each batch: making one costs more than a small batch
@@ -122,7 +116,7 @@ class Ticket(NamedTuple):
 
 @dataclasses.dataclass
 class Served:
-    """What was handed out last: `step` batches so far, its sample `ids`, and the receipt of all that came before.
+    """What was handed out last: `step` batches so far, its `epoch` and sample `ids`, and the receipt of all before.
 
     The receipt is a running hash of the sample ids of every batch: equal receipts mean that the same samples were
     consumed in the same order, over any number of stops.
@@ -131,12 +125,13 @@ class Served:
     step: int = 0
     ids: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     receipt: str = ""
+    epoch: int = 0
 
     def take(self, ticket: Ticket) -> None:
         """Note that a batch is handed out."""
         before = bytes.fromhex(self.receipt)
         self.receipt = hashlib.blake2b(ticket.ids.numpy().tobytes(), key=before, digest_size=16).hexdigest()
-        self.step, self.ids = ticket.step + 1, ticket.ids
+        self.step, self.epoch, self.ids = ticket.step + 1, ticket.epoch, ticket.ids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +145,7 @@ class Feed:
         dataset: the samples.
         batch_size: samples in a step.
         seed: of order and augmentation.
-        order: (seed, epoch, samples) -> indices of one epoch.
+        order: (seed, epoch, samples) -> indices of one epoch; see `halftime.data.order`.
         serve: makes batches of tickets: in this thread, or by helpers that work ahead.
         device: where the training runs.
         served: what was handed out last.
@@ -172,16 +167,11 @@ class Feed:
     @property
     def steps_per_epoch(self) -> int:
         """Batches in the first epoch."""
-        return -(-len(self.indices(0)) // self.batch_size)
+        return max(1, ordering.length(self.order, self.seed, 0, len(self.dataset)) // self.batch_size)
 
     def tickets(self, step: int = 0) -> Iterator[Ticket]:
         """What is to be served, without end, from a step on; the step counts from the start of the training."""
-        first = 0  # step at which the epoch begins
-        for epoch in itertools.count():
-            pieces = torch.split(self.indices(epoch), self.batch_size)
-            for number in range(max(0, step - first), len(pieces)):
-                yield Ticket(first + number, epoch, number * self.batch_size, pieces[number])
-            first += len(pieces)
+        return map(Ticket._make, ordering.batches(self.order, self.seed, len(self.dataset), self.batch_size, step))
 
     def look(self, step: int = 0) -> Any:
         """The batch of one step, fetched in this thread and not counted as served."""
@@ -206,11 +196,14 @@ def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int], generator: to
     """The samples of a data set as one batch.
 
     Args:
-        dataset: map-style, or with `batch(indices, generator)`.
+        dataset: map-style, or with `batch(indices, generator)`, or with `served(ids, seed, epoch)`, which is asked
+            first: its chance is keyed by sample and not by place in the epoch.
         indices: [B].
         at: (seed, epoch, position) of the first sample: all randomness comes from these three.
         generator: one to use again; its state does not matter.
     """
+    if hasattr(dataset, "served"):
+        return dataset.served(indices, at[0], at[1])
     if hasattr(dataset, "batch"):
         return dataset.batch(indices, (generator or torch.Generator()).manual_seed(key(*at)))
     seed, epoch, position = at

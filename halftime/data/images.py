@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -57,6 +59,13 @@ class Images:
         if self.shift or self.flip:
             chosen = moved(chosen, *draw(len(indices), self.shift, self.flip, generator))
         return self.normalised(chosen), labels[indices]
+
+    def with_columns(self, columns: tuple[Tensor, ...]) -> Self:
+        """The same data set over the same rows that lie elsewhere: on a device, or in a mapped file."""
+        twin = copy.copy(self)
+        twin.columns = (columns[0], columns[1])
+        twin.scale, twin.offset = self.scale.to(columns[0].device), self.offset.to(columns[0].device)
+        return twin
 
     def normalised(self, images: Tensor) -> Tensor:
         """Bytes [B, C, H, W] as float32 with a mean of 0 and a deviation of 1 over the whole data set."""

@@ -16,11 +16,12 @@ from halftime.measure.score import apply
 from halftime.places import Method, overrides
 from halftime.workload import Workload
 
-FACTS = ("cuda", "images", "classes", "heads")  # what `Method.needs` may ask for
+FACTS = ("cuda", "images", "classes", "labels", "heads")  # what `Method.needs` may ask for
 _MEANING = {
     "cuda": "a CUDA device",
     "images": "inputs that are images, [batch, channels, height, width]",
     "classes": "targets that are class numbers and a single loss",
+    "labels": "targets that are class numbers, or zeros and ones for each output, and a single loss",
     "heads": "a loss that is a dict of several",
 }
 
@@ -49,13 +50,22 @@ def inspect(workload: Workload, model: nn.Module, batch: tuple[Any, Any]) -> fro
             what = describe(value) if isinstance(value, Tensor) else shorten(value)
             raise BadWorkload(f"{workload.name}: the loss must return one number, not {what}: take its mean")
     several = isinstance(loss, Mapping)
+    numbers = isinstance(targets, Tensor) and not targets.is_floating_point() and not several
     facts = {
         "cuda": any(t.is_cuda for t in tensors(inputs)),
         "images": any(t.ndim == 4 and t.is_floating_point() for t in tensors(inputs)),
-        "classes": isinstance(targets, Tensor) and not targets.is_floating_point() and not several,
+        "classes": numbers,
+        "labels": numbers or (not several and _yes_or_no(outputs, targets)),
         "heads": several and len(loss) > 1,
     }
     return frozenset(name for name in FACTS if facts[name])
+
+
+def _yes_or_no(outputs: Any, targets: Any) -> bool:
+    """Whether the targets say yes or no for each output, as a sigmoid head has them."""
+    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor) and outputs.shape == targets.shape):
+        return False
+    return bool(((targets == 0) | (targets == 1)).all())
 
 
 def check(workload: Workload, methods: tuple[Method, ...], model: nn.Module, batch: tuple[Any, Any]) -> None:

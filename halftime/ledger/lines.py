@@ -48,14 +48,25 @@ class Writer:
         """Note a number without waiting for the device; it is read and written later, in bulk."""
         self._waiting.append((key, step, value))
 
-    def step(self, step: int, losses: Sequence[Any], lr: float) -> None:
-        """Note a step's loss (the sum over its micro-batches), each of several losses, and the learning rate."""
+    def step(self, step: int, losses: Sequence[Any], lr: float, wait: float = 0.0, began: float = 0.0) -> None:
+        """Note a step's loss (the sum over its micro-batches), each of several losses, the rate, and its seconds.
+
+        Args:
+            step: its number.
+            losses: of each micro-batch.
+            lr: learning rate.
+            wait: seconds for which the step waited for its batch.
+            began: when it asked for the batch, on `time.perf_counter`; 0 if nobody looked.
+        """
         whole = [total_loss(loss).detach() for loss in losses]
         self.scalar("loss", whole[0] if len(whole) == 1 else torch.stack(whole).sum(), step)
         if losses and isinstance(losses[0], dict):
             for name in losses[0]:
                 self.scalar(f"loss/{name}", torch.stack([loss[name].detach() for loss in losses]).sum(), step)
         self.scalar("lr", lr, step)
+        if began:
+            self.scalar("wait", wait, step)
+            self.scalar("step", time.perf_counter() - began, step)
 
     def due(self) -> bool:
         """Whether it is time to flush."""

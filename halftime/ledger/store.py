@@ -1,4 +1,4 @@
-"""The ledger's folder: where runs and proofs lie, and how they are found."""
+"""The ledger's folder: where runs, proofs and tunes lie, and how they are found."""
 
 from __future__ import annotations
 
@@ -32,12 +32,22 @@ class Ledger:
         """Folders of all proofs, oldest first."""
         return self._folders("proofs")
 
+    @property
+    def noises(self) -> list[Path]:
+        """Folders of all pilots that measured noise, oldest first."""
+        return self._folders("noises")
+
+    @property
+    def tunes(self) -> list[Path]:
+        """Folders of all searches for a learning rate, oldest first."""
+        return self._folders("tunes")
+
     def _folders(self, kind: str) -> list[Path]:
         folder = self.root / kind
         return sorted(p for p in folder.iterdir() if attempt_files(p)) if folder.is_dir() else []
 
     def new(self, kind: str) -> Path:
-        """A fresh folder for a "run" or a "proof", named by its time in milliseconds and four random characters."""
+        """A fresh folder for a "run", "proof", "noise" or "tune", named by milliseconds and random characters."""
         now = time.time()
         when = f"{time.strftime('%y%m%d-%H%M%S', time.localtime(now))}-{int(now % 1 * 1000):03d}"
         return self.root / f"{kind}s" / f"{kind[0]}{when}{secrets.token_hex(2)}"

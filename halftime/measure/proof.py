@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from halftime.errors import BadData
 from halftime.ledger.lines import read
 from halftime.ledger.store import Ledger, load_all
-from halftime.measure.statistics import Interval, Pair, difference, median, seeds_needed, speedup, spread
-from halftime.measure.tuned import Tuning, tuning
+from halftime.measure.judge import Verdict, judge
+from halftime.measure.sequential import Design
+from halftime.measure.statistics import Interval, median, spread
+from halftime.measure.tuned import Tuning, tune_choices, tuning
 from halftime.recipe import Recipe
 from halftime.run import Run, attempt_files
-
-Verdict = Literal["proved", "provisional", "hint", "not shown", "worse"]
-PROVED, PROVISIONAL = 5, 3  # seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +54,8 @@ class Proof:
 
     `ratio` says how many times sooner the fast arm reaches the target, `least` the same with every bracket read
     against the claim, `quality` how much better its final score is (signed so that higher is better), `more` how many
-    more seeds would likely settle a verdict of "not shown".
+    more seeds would likely settle a verdict of "not shown". `design` is there where the number of seeds was not fixed:
+    then the intervals are repeated ones, which hold at every look together, and `settled` says why it stopped.
     """
 
     id: str
@@ -73,6 +73,8 @@ class Proof:
     verdict: Verdict
     more: int | None
     fingerprint: dict[str, Any]
+    design: Design | None = None
+    settled: str = ""
 
     @property
     def margin(self) -> float:
@@ -92,10 +94,20 @@ class Proof:
         return (self.base.seconds + self.fast.seconds) / n
 
     @property
+    def planned(self) -> str:
+        """How many seeds were planned."""
+        return f"at most {self.design.most}" if self.design else f"{len(self.seeds)}"
+
+    @property
+    def interval(self) -> str:
+        """What the intervals are called."""
+        return "95 % repeated interval" if self.design else "95 % interval"
+
+    @property
     def words(self) -> str:
         """The verdict in a sentence or two."""
         if self.ratio is None:
-            return f"not shown: no pair of runs is complete yet, {len(self.seeds)} are planned"
+            return f"not shown: no pair of runs is complete yet, {self.planned} are planned"
         ratio, n = self.ratio, self.ratio.n
         missed = [len(arm.runs) - len(arm.hits) for arm in (self.base, self.fast)]
         counted = f"{n} paired seed{'s' * (n > 1)}"
@@ -106,7 +118,7 @@ class Proof:
             way = "sooner" if ratio.estimate >= 1.0 else "later"
             high = "no upper end" if ratio.high == math.inf else f"{ratio.high:.2f}×"
             text = f"{self.verdict}: reaches {target} {way}, {ratio.bound} {ratio.estimate:.2f}×".replace(",  ", ", ")
-            text += f" (95 % interval {ratio.low:.2f}× to {high}, {counted}" if n > 1 else f" ({counted}"
+            text += f" ({self.interval} {ratio.low:.2f}× to {high}, {counted}" if n > 1 else f" ({counted}"
         text += f", missed by {missed[0]} base and {missed[1]} fast runs)" if any(missed) else ")"
         if n > 1:
             same = "is not" if self.same_quality else "may be"
@@ -114,7 +126,7 @@ class Proof:
         if self.verdict == "not shown" and self.more:
             cost = self.more * self.pair_seconds / 60
             text += f"; {self.more} more seeds would likely settle it, {cost:.1f} device-minutes"
-        return text
+        return text + (f"; {self.design.words}; {self.settled or 'not settled yet'}" if self.design else "")
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for JSON; infinite ends are null."""
@@ -152,6 +164,7 @@ class Proof:
             "margin": self.margin,
             "same_quality": self.same_quality,
             "more_seeds": self.more,
+            "sequential": self.design and {**self.design.to_dict(), "settled": self.settled},
             "base": arm(self.base),
             "fast": arm(self.fast),
             "fingerprint": self.fingerprint,
@@ -164,8 +177,9 @@ class Proof:
         if not records or records[0]["kind"] != "start":
             raise BadData(f"{folder} is not a proof's record: move it away")
         start = records[0]
-        runs = load_all(ledger)
+        runs, choices = load_all(ledger), tune_choices(ledger)
         seeds = tuple(start["seeds"])
+        design = Design(**start["sequential"]) if start.get("sequential") else None
         arms = {}
         for name in ("base", "fast"):
             recipe = Recipe.from_dict(start[name], strangers=True)
@@ -175,8 +189,12 @@ class Proof:
                 if run.group == f"{folder.name}/{name}" and run.state in ("finished", "failed")
             }
             arms[name] = Arm(
-                recipe, tuple(mine[s] for s in seeds if s in mine), tuning(recipe, start["workload"], runs)
+                recipe, tuple(mine[s] for s in seeds if s in mine), tuning(recipe, start["workload"], runs, choices)
             )
+        judged = judge(arms["base"], arms["fast"], start["workload"], len(seeds), design)
+        if design is not None:  # those that were begun, and the next one while it is open
+            done = max(len(arm.runs) for arm in arms.values())
+            seeds = seeds[: done + (not judged["complete"])]
         return cls(
             id=folder.name,
             folder=folder,
@@ -187,58 +205,6 @@ class Proof:
             fingerprint=start["fingerprint"],
             base=arms["base"],
             fast=arms["fast"],
-            **judge(arms["base"], arms["fast"], start["workload"], len(seeds)),
+            design=design,
+            **judged,
         )
-
-
-def judge(base: Arm, fast: Arm, workload: dict[str, Any], planned: int) -> dict[str, Any]:
-    """What two arms show, from the seeds that both have: ratio, least, quality, verdict, more, complete."""
-    slow, quick = {r.seed: r for r in base.runs}, {r.seed: r for r in fast.runs}
-    both = [(slow[s], quick[s]) for s in slow if s in quick]
-    if not both:
-        return {"ratio": None, "least": None, "quality": None, "verdict": "not shown", "more": None, "complete": False}
-    pairs: list[Pair] = [(b.hit and b.hit[1], b.seconds, f.hit and f.hit[1], f.seconds) for b, f in both]
-    ratio = speedup(pairs)
-    worst: list[Pair] = [((b.hit and b.hit[0]) or None, b.seconds, f.hit and f.hit[1], f.seconds) for b, f in both]
-    least = speedup(worst).estimate if all(b.hit and b.hit[0] and f.hit for b, f in both) else None
-    sign = 1.0 if workload["better"] == "higher" else -1.0
-    ended = [(sign * b.score, sign * f.score) for b, f in both if b.score is not None and f.score is not None]
-    failed = any(f.state == "failed" for _, f in both)
-    quality = difference([b for b, _ in ended], [f for _, f in ended]) if ended and not failed else None
-    verdict = _verdict(ratio, quality, float(workload["margin"]))
-    more = _more(ratio, quality, float(workload["margin"])) if verdict == "not shown" else None
-    return {
-        "ratio": ratio,
-        "least": least,
-        "quality": quality,
-        "verdict": verdict,
-        "more": more,
-        "complete": len(both) == planned,
-    }
-
-
-def _verdict(ratio: Interval, quality: Interval | None, margin: float) -> Verdict:
-    if ratio.n < PROVISIONAL:
-        better = (
-            quality is not None and ratio.estimate > 1.0 and quality.estimate > -margin and ratio.bound != "at most"
-        )
-        return "hint" if better else "not shown"
-    if ratio.high < 1.0 or (quality is not None and quality.high < -margin):
-        return "worse"
-    if ratio.low > 1.0 and quality is not None and quality.low > -margin:
-        return "proved" if ratio.n >= PROVED else "provisional"
-    return "not shown"
-
-
-def _more(ratio: Interval, quality: Interval | None, margin: float) -> int | None:
-    """More seeds after which both intervals would likely be clear, if the estimates stay as they are."""
-    if quality is None or ratio.low == 0.0:  # no number of seeds mends a fast arm that misses
-        return None
-    wanted = [
-        seeds_needed(math.log(ratio.estimate), ratio.sd),
-        seeds_needed(quality.estimate + margin, quality.sd, one_sided=True),
-    ]
-    if None in wanted:
-        return None
-    more = max(PROVISIONAL, *(n for n in wanted if n is not None)) - ratio.n
-    return more if more > 0 else None

@@ -7,9 +7,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from halftime.ledger.lines import Record, read
+from halftime.ledger.store import Ledger
 from halftime.measure.statistics import median
 from halftime.recipe import Recipe
-from halftime.run import Run
+from halftime.run import Run, attempt_files
 
 ENOUGH = 5  # learning rates tried, the chosen one among them
 
@@ -24,15 +26,20 @@ class Tuning:
     chosen: float | None
     tries: tuple[tuple[float, float | None, float], ...]
     best: float | None
+    rates: int = 0  # that `halftime tune` chose it from
 
     @property
     def tuned(self) -> bool:
         """Whether enough was tried and the chosen rate is the best of it."""
-        return len(self.tries) >= ENOUGH and self.chosen == self.best
+        return bool(self.rates) if len(self.tries) < ENOUGH else self.chosen == self.best
 
     def __str__(self) -> str:
         if self.chosen is None:
             return "not tuned: it has no learning rate of its own"
+        if len(self.tries) < ENOUGH and self.rates:
+            return (
+                f"tuned: {self.chosen:g} was chosen by halftime tune from {self.rates} rates over shares of the budget"
+            )
         if len(self.tries) < ENOUGH:
             return f"not tuned: the ledger knows {len(self.tries)} learning rates of it, {ENOUGH} are asked for"
         rates = ", ".join(f"{rate:g}" for rate, _, _ in self.tries)
@@ -42,13 +49,14 @@ class Tuning:
         return f"tuned: {self.chosen:g} is the best of {rates}{edge}"
 
 
-def tuning(recipe: Recipe, workload: dict[str, Any], runs: Iterable[Run]) -> Tuning:
-    """Look through runs for the same workload and recipe at other learning rates.
+def tuning(recipe: Recipe, workload: dict[str, Any], runs: Iterable[Run], choices: Iterable[Record] = ()) -> Tuning:
+    """Look through runs for the same workload and recipe at other learning rates, and through what `tune` chose.
 
     Args:
         recipe: whose learning rate was chosen.
         workload: the record of it in a run: name, data digest, target.
-        runs: where to look; what was trained within a proof does not count.
+        runs: where to look; what was trained within a proof or a tune does not count.
+        choices: of finished tunes; enough runs of the whole length outrank them.
     """
     method = recipe.get("optimizer")
     rate = getattr(method, "lr", None)
@@ -72,4 +80,20 @@ def tuning(recipe: Recipe, workload: dict[str, Any], runs: Iterable[Run]) -> Tun
         scores = [run.score for run in group if run.score is not None]
         tries.append((value, None if middle == math.inf else middle, median(scores) if scores else -sign * math.inf))
     best = min(tries, key=lambda t: (math.inf if t[1] is None else t[1], -sign * t[2]))[0] if tries else None
-    return Tuning(rate, tuple(tries), best)
+    mine = [c["rates"] for c in choices if c["recipe_hash"] == recipe.hash and c["workload"] == _named(workload)]
+    return Tuning(rate, tuple(tries), best, max(mine, default=0))
+
+
+def tune_choices(ledger: Ledger) -> list[Record]:
+    """What each finished tune of a ledger chose: recipe hash, number of rates tried, workload."""
+    found = []
+    for folder in ledger.tunes:
+        records = [record for path in attempt_files(folder) for record in read(path)[0]]
+        chosen = next((r for r in records if r["kind"] == "chosen" and r["rate"] is not None), None)
+        if chosen and records[0]["kind"] == "start":
+            found.append({**chosen, "workload": _named(records[0]["workload"])})
+    return found
+
+
+def _named(workload: dict[str, Any]) -> tuple[str, str]:
+    return workload["name"], workload["data"]

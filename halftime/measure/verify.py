@@ -28,12 +28,16 @@ def verify(ledger: Ledger) -> Checked:
     for folder in ledger.runs:
         checked.runs += 1
         _digests(folder, checked)
+    for folder in ledger.noises:
+        _digests(folder, checked)
     for folder in ledger.proofs:
         checked.proofs += 1
         records = _digests(folder, checked)
         judged = next((r for r in reversed(records) if r["kind"] == "judged"), None)
         if judged is not None:
             _verdict(folder, judged, ledger, checked)
+    for folder in ledger.tunes:
+        _digests(folder, checked)
     return checked
 
 

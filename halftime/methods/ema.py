@@ -81,7 +81,8 @@ class EMA(Method):
     warmup: int = setting(10, low=1)
 
     slot: ClassVar[str] = "averaging"
-    after: ClassVar[tuple[str, ...]] = ("optimizer", "lookahead")  # it averages, and is judged as, what they arrive at
+    # it averages what the optimizer and Lookahead arrive at, from the weights that a prior sets when it starts
+    after: ClassVar[tuple[str, ...]] = ("optimizer", "lookahead", "prior")
     choices: ClassVar = {"decay": (0.9, 0.99, 0.999)}
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

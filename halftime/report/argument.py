@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from halftime.measure.proof import PROVED, PROVISIONAL, Arm, Proof
+from halftime.measure.judge import PROVED, PROVISIONAL
+from halftime.measure.proof import Arm, Proof
 from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.report.words import NONE, change, clean, count, duration, fit, short, signed, times
@@ -105,6 +106,8 @@ def interval_words(proof: Proof) -> str:
     ratio = proof.ratio
     if ratio is None or ratio.n < 2 or why_no_ratio(proof):
         return ""
+    if ratio.low == 0 and math.isinf(ratio.high):
+        return "no end on either side yet"
     if math.isinf(ratio.high):
         return f"from {times(ratio.low)}, no upper end"
     return f"{times(ratio.low)} to {times(ratio.high)}" if ratio.low > 0 else f"up to {times(ratio.high)}, no lower end"
@@ -118,6 +121,8 @@ def reasons(proof: Proof) -> list[str]:
     if proof.more and proof.more > 0 and not why_no_ratio(proof):
         price = duration(proof.more * proof.pair_seconds)
         found.append(f"{count(proof.more, 'more seed')} would likely settle it, for about {price} of device time.")
+    if proof.design is not None:
+        found.append(f"Design: {proof.design.words}; {proof.settled or 'not settled yet'}.")
     return found
 
 
@@ -128,7 +133,7 @@ def _reason_time(proof: Proof) -> str:
         return f"Time: {refusal}."
     if ratio.n < 2:
         return "Time: with one seed there is no interval, so luck cannot be told from gain."
-    said = f"Time: the 95 % interval of the ratio, {interval_words(proof)},"
+    said = f"Time: the {proof.interval} of the ratio, {interval_words(proof)},"
     if ratio.low > 1:
         return f"{said} lies above 1× as a whole."
     if ratio.high < 1:
@@ -157,9 +162,7 @@ def caveats(proof: Proof) -> list[str]:
     found = []
     if not proof.complete:
         done = proof.ratio.n if proof.ratio else 0
-        found.append(
-            f"{done} of {len(proof.seeds)} planned seeds are done by both recipes: the verdict may still change."
-        )
+        found.append(f"{done} of {proof.planned} planned seeds are done by both recipes: the verdict may still change.")
     if not proof.base.tuning.tuned:
         found.append(f"The base is {proof.base.tuning}. A base at a poor learning rate flatters any rival.")
     for called, arm in (("base", proof.base), ("fast", proof.fast)):

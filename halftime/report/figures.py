@@ -122,7 +122,7 @@ def ratio_strip(proof: Proof) -> Markup:
     ratio = proof.ratio
     interval = (ratio.low, ratio.estimate, ratio.high) if ratio.n > 1 and not why_no_ratio(proof) else None
     about = f"{count(len(spots), 'seed')}. " + (
-        f"95 % interval {interval_words(proof)}." if interval else "No interval."
+        f"{proof.interval} {interval_words(proof)}." if interval else "No interval."
     )
     lines = [(1.0, "zero", "1× no difference")]
     axis = "times sooner (base seconds ÷ fast seconds)"

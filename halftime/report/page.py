@@ -15,9 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from halftime.ledger.lines import read
-from halftime.measure.proof import PROVED, PROVISIONAL, Arm, Proof
+from halftime.measure.judge import PROVED, PROVISIONAL
+from halftime.measure.proof import Arm, Proof
 from halftime.measure.statistics import median
-from halftime.report import argument, figures, words
+from halftime.report import argument, figures, waiting, words
 from halftime.run import Run, attempt_files
 
 HERE = Path(__file__).parent
@@ -209,6 +210,7 @@ def _group(number: int, runs: list[Run]) -> dict[str, Any]:
         "curves": figures.score_chart(f"{name}-curves", about, lines, keys, target, better),
         "spans": figures.run_spans(f"{name}-spans", named) if target is not None else "",
         "loss": figures.loss_chart(f"{name}-loss", named, keys),
+        "waits": [w for i, run in enumerate(runs[: waiting.MOST]) if (w := waiting.waits(f"{name}-w{i}", run))],
     }
 
 
@@ -216,7 +218,7 @@ def _again(proof: Proof) -> dict[str, Any]:
     """How to do the proof again: files and command lines."""
     source = words.clean(proof.workload.get("source") or "").removeprefix("…/")
     line = ["halftime", "prove", source, "--base", "base.json", "--fast", "fast.json"]
-    line += ["--seeds", str(len(proof.seeds)), "--device", re.sub(r":\d+$", "", proof.device)]
+    line += [*_seeds_again(proof), "--device", re.sub(r":\d+$", "", proof.device)]
     commit = str(proof.fingerprint.get("code", {}).get("commit") or "")
     return {
         "source": source,
@@ -224,6 +226,15 @@ def _again(proof: Proof) -> dict[str, Any]:
         "line": " ".join(map(shlex.quote, line)) if source else "",
         "device": re.sub(r":\d+$", "", proof.device),
     }
+
+
+def _seeds_again(proof: Proof) -> list[str]:
+    """How many seeds were asked for, or what a sequential design was asked to find."""
+    plan = proof.design
+    if plan is None:
+        return ["--seeds", str(len(proof.seeds))]
+    asked = [] if plan.gain is None else ["--gain", f"{plan.gain:g}", "--noise", f"{plan.noise:.6g}"]
+    return ["--sequential", *asked, "--most", str(plan.most)]
 
 
 def _about(fingerprint: Mapping[str, Any]) -> dict[str, Any]:

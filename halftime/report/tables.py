@@ -52,6 +52,8 @@ def summary(run: Run) -> str:
     spans = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.spans.items() if seconds >= 0.05)
     energy = f", {run.joules / 3600:.2f} Wh" if run.joules is not None else ""
     lines.append(f"  held its device {run.device_seconds:.1f} s{energy}" + (f" ({spans})" if spans else ""))
+    if run.receipt:
+        lines.append(f"  order receipt {run.receipt} of {run.tried} batches")
     if run.weights.exists():
         lines.append(f"  weights: {run.weights}")
     return "\n".join(lines)

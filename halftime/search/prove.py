@@ -16,6 +16,7 @@ from halftime.ledger.resume import identity
 from halftime.ledger.store import Ledger, load_all
 from halftime.measure.device import pick
 from halftime.measure.proof import Proof
+from halftime.measure.sequential import Design
 from halftime.recipe import Recipe
 from halftime.run import Run, attempt_files
 from halftime.train import train
@@ -28,6 +29,7 @@ def prove(
     fast: Recipe,
     seeds: int = 5,
     *,
+    sequential: Design | None = None,
     device: str | None = None,
     ledger: Ledger | str | Path | None = None,
     quiet: bool | None = None,
@@ -43,6 +45,8 @@ def prove(
         base: the recipe to beat.
         fast: the recipe that is thought to be faster.
         seeds: 5 or more can prove, 3 or 4 give a provisional verdict, fewer a hint.
+        sequential: train pair after pair until it is settled, in place of a fixed number of `seeds`; see
+            `halftime.measure.sequential.design`.
         device: as in `train`.
         ledger: as in `train`.
         quiet: as in `train`.
@@ -61,21 +65,24 @@ def prove(
         "workload": identity(workload, base, 0, source)["workload"],
         "base": base.to_dict(),
         "fast": fast.to_dict(),
-        "seeds": list(range(seeds)),
+        "seeds": list(range(sequential.most if sequential else seeds)),
         "device": str(where),
         "fingerprint": fingerprint(where),
+        **({"sequential": sequential.to_dict()} if sequential else {}),
     }
     folder = _unfinished(ledger, plan) or ledger.new("proof")
     with Writer(ledger.attempt(folder)) as log:
         log.record("start", durable=True, proof=folder.name, **plan)
-        _warm_up(workload, (base, fast), device)
+        warm_up(workload, (base, fast), device)
         for seed in plan["seeds"]:
             arms = [("base", base), ("fast", fast)]
             random.Random(f"{folder.name} {seed}").shuffle(arms)
             for name, recipe in arms:
-                _train_once(
+                train_once(
                     workload, recipe, seed, f"{folder.name}/{name}", ledger, device=device, quiet=quiet, source=source
                 )
+            if sequential and Proof.load(folder, ledger).complete:
+                break
         found = Proof.load(folder, ledger)
         log.record(
             "judged", verdict=found.verdict, words=found.words, runs=_digests((*found.base.runs, *found.fast.runs))
@@ -84,7 +91,7 @@ def prove(
     return found
 
 
-def _train_once(workload: Workload, recipe: Recipe, seed: int, group: str, ledger: Ledger, **how: Any) -> None:
+def train_once(workload: Workload, recipe: Recipe, seed: int, group: str, ledger: Ledger, **how: Any) -> None:
     """Train one arm on one seed, unless that is done; go on with a run that was stopped or killed."""
     before = [run for run in load_all(ledger) if run.group == group and run.seed == seed]
     if any(run.state in ("finished", "failed") for run in before):
@@ -93,7 +100,7 @@ def _train_once(workload: Workload, recipe: Recipe, seed: int, group: str, ledge
     train(workload, recipe, seed, ledger=ledger, group=group, resume=stopped, **how)
 
 
-def _warm_up(workload: Workload, recipes: Iterable[Recipe], device: str | None) -> None:
+def warm_up(workload: Workload, recipes: Iterable[Recipe], device: str | None) -> None:
     """A few steps of each arm, so that the first timed run does not pay for the process's start."""
     short = dataclasses.replace(workload, evaluations=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +112,8 @@ def _unfinished(ledger: Ledger, plan: dict[str, Any]) -> Path | None:
     """A proof of the same plan that has not ended."""
     for folder in reversed(ledger.proofs):
         records = [record for path in attempt_files(folder) for record in read(path)[0]]
-        same = records and all(records[0].get(key) == value for key, value in plan.items())
+        keys = {*plan, "sequential"}
+        same = records and all(records[0].get(key) == plan.get(key) for key in keys)
         if same and not any(record["kind"] == "judged" for record in records):
             return folder
     return None

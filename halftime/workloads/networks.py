@@ -166,7 +166,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.rate = heads, dropout
+        self.heads, self.dropout_p = heads, dropout
         self.attention_norm = nn.LayerNorm(width)
         self.attention_in = nn.Linear(width, 3 * width, bias=False)
         self.attention_out = nn.Linear(width, width, bias=False)
@@ -186,6 +186,6 @@ class Block(nn.Module):
         split = self.attention_in(features).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)
         mixed = nn.functional.scaled_dot_product_attention(
-            query, key, value, dropout_p=self.rate if self.training else 0.0, is_causal=True
+            query, key, value, dropout_p=self.dropout_p if self.training else 0.0, is_causal=True
         )
         return mixed.transpose(1, 2).reshape(batch, length, width)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import halftime as ht
@@ -19,48 +20,81 @@ from halftime.methods import (
     EMA,
     SGD,
     AdamW,
+    AlternatingFlip,
     AnyOptimizer,
     ChannelsLast,
     ClipGradients,
     Cosine,
+    CutMix,
+    Cutout,
     DropOnStall,
+    DropStochastic,
+    FastLoader,
+    FocalPrior,
+    FreezeEarly,
+    FusedOptimizer,
     Guard,
     Kaiming,
     LabelSmoothing,
     LayerRates,
     Lookahead,
     MixedPrecision,
+    MixUp,
     Muon,
+    OnDevice,
     OneCycle,
+    Packed,
     ProgressiveResize,
     ScheduleFree,
     StepDrop,
+    TestTimeFlip,
+    WarmStart,
     WarmupStableDecay,
+    Whitening,
+    ZeroResidual,
 )
 
 DEVICES = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))  # the same command checks a GPU where there is one
 
+# weights to start from; the same path in every process, so that one may go on with what another began
+STORED = Path(tempfile.gettempdir()) / f"halftime-contract-{os.getuid()}" / "stored.safetensors"
+
 SETTINGS: tuple[ht.Method, ...] = (
     AdamW(lr=0.01),
+    AlternatingFlip(),
     AnyOptimizer(name="RMSprop", lr=0.003, weight_decay=0.01, options={"momentum": 0.9}),
     ChannelsLast(),
     ClipGradients(norm=0.5),
     Cosine(warmup=0.1, final=0.1),
+    CutMix(alpha=1.0, often=0.5),
+    Cutout(share=0.25),
     DropOnStall(patience=1, factor=0.5),
+    DropStochastic(),
     EMA(decay=0.9, every=2),
+    FastLoader(workers=1, ahead=2),  # one: the data set that stops the run counts its calls
+    FocalPrior(gamma=1.0),
+    FreezeEarly(begin=0.3, share=0.7),
+    FusedOptimizer(),
     Guard(every=4),
     Kaiming(),
     LabelSmoothing(smoothing=0.1),
     LayerRates(biases=2.0, norms=0.5, first=0.5),
     Lookahead(every=2, share=0.7),
     MixedPrecision(dtype="bf16"),
+    MixUp(alpha=0.2),
     Muon(lr=0.05, kernel_lr=0.03, rest_lr=0.01),
+    OnDevice(),
     OneCycle(warmup=0.3),
+    Packed(where="map"),
     ProgressiveResize(smallest=0.5, until=0.6),
     ScheduleFree(lr=0.03, batches=3),
     SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
     StepDrop(milestones=(0.4, 0.8), factor=0.3),
+    TestTimeFlip(),
+    WarmStart(source=str(STORED)),
     WarmupStableDecay(warmup=0.2, decay=0.4),
+    Whitening(frozen=True),
+    ZeroResidual(),
 )
 FP16 = MixedPrecision(dtype="fp16")  # the one setting that owns state which bf16 lacks
 
@@ -97,6 +131,33 @@ def network() -> nn.Module:
         nn.Linear(96, 3),
     )
 
+
+with torch.random.fork_rng(devices=[]):
+    torch.manual_seed(0)
+    STORED.parent.mkdir(exist_ok=True)
+    save_file(network().state_dict(), STORED.with_suffix(f".{os.getpid()}"))
+    STORED.with_suffix(f".{os.getpid()}").replace(STORED)
+
+
+class Residual(nn.Module):
+    """A branch that ends in a norm beside a shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.relu(features + self.body(features))
+
+
+def residual_network() -> nn.Module:
+    """The network with a residual block, for methods that change nothing else."""
+    plain = network()
+    assert isinstance(plain, nn.Sequential)
+    return plain.insert(3, Residual())
+
+
+NETWORKS: dict[type[ht.Method], Callable[[], nn.Module]] = {ZeroResidual: residual_network}  # others have `network`
 
 TRAIN, VALID = bars(96), bars(64, seed=1)
 

@@ -23,7 +23,20 @@ import halftime as ht
 from halftime.data.feed import Tensors
 from halftime.errors import BadRecipe, BadWorkload, InputError
 from halftime.measure.score import evaluate
-from halftime.methods import ALL, ChannelsLast, LabelSmoothing, ProgressiveResize
+from halftime.methods import (
+    ALL,
+    AlternatingFlip,
+    ChannelsLast,
+    CutMix,
+    Cutout,
+    FocalPrior,
+    LabelSmoothing,
+    MixUp,
+    ProgressiveResize,
+    TestTimeFlip,
+    Whitening,
+)
+from halftime.methods.test_time_flip import MirrorJudge
 
 from .tasks import (
     DEVICES,
@@ -139,7 +152,9 @@ def test_what_was_judged_is_what_is_kept(method: ht.Method, device: str, tmp_pat
     run = trained(workload, recipe(method, steps=12), tmp_path, device=device)
     fresh = workload.model()
     fresh.load_state_dict(weights(run))
-    score, loss = evaluate(workload, fresh, torch.device("cpu"))
+    judging = MirrorJudge(fresh).judging() if isinstance(method, TestTimeFlip) else contextlib.nullcontext()
+    with judging:  # what is kept is used as it was judged
+        score, loss = evaluate(workload, fresh, torch.device("cpu"))
     assert score == pytest.approx(run.score, abs=0.02 if device != "cpu" else 1e-9)
     assert loss == pytest.approx(run.evaluations[-1].loss, rel=1e-4 if device == "cpu" else 1e-2)
 
@@ -276,12 +291,26 @@ def test_what_it_needs_and_does_not_find_is_named(method: ht.Method, tmp_path: P
     with pytest.raises(BadWorkload) as error:
         trained(lists(), recipe(method, steps=4), tmp_path)
     assert name(method) in str(error.value)
-    assert any(word in str(error.value) for word in {"images": ["images"], "classes": ["class"]}[min(method.needs)])
+    assert any(
+        word in str(error.value)
+        for word in {"images": ["images"], "classes": ["class"], "labels": ["class"]}[min(method.needs)]
+    )
     assert ht.Ledger(tmp_path).runs == []  # refused before anything was written
 
 
 def test_some_methods_need_something() -> None:
-    assert {type(m) for m in SETTINGS if m.needs} == {ChannelsLast, LabelSmoothing, ProgressiveResize}
+    assert {type(m) for m in SETTINGS if m.needs} == {
+        AlternatingFlip,
+        ChannelsLast,
+        CutMix,
+        Cutout,
+        FocalPrior,
+        LabelSmoothing,
+        MixUp,
+        ProgressiveResize,
+        TestTimeFlip,
+        Whitening,
+    }
 
 
 @every_method

@@ -19,26 +19,41 @@ from halftime.methods import (
     EMA,
     SGD,
     AdamW,
+    AlternatingFlip,
     AnyOptimizer,
     ChannelsLast,
     ClipGradients,
     Cosine,
+    CutMix,
+    Cutout,
     DropOnStall,
+    DropStochastic,
+    FastLoader,
+    FocalPrior,
+    FreezeEarly,
+    FusedOptimizer,
     Guard,
     Kaiming,
     LabelSmoothing,
     LayerRates,
     Lookahead,
     MixedPrecision,
+    MixUp,
     Muon,
+    OnDevice,
     OneCycle,
+    Packed,
     ProgressiveResize,
     ScheduleFree,
     StepDrop,
+    TestTimeFlip,
+    WarmStart,
     WarmupStableDecay,
+    Whitening,
+    ZeroResidual,
 )
 
-from .tasks import TRAIN, VALID, name, network, same, task, trained, weights
+from .tasks import NETWORKS, STORED, TRAIN, VALID, name, network, same, task, trained, weights
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "plain"
 STEPS, BATCH = 20, 16
@@ -51,8 +66,16 @@ CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (ChannelsLast(), (MOMENTUM,), {"lr": 0.1}),
     (ClipGradients(norm=0.2), (SGD(lr=0.3, momentum=0.9, weight_decay=5e-4),), {"lr": 0.3, "norm": 0.2}),
     (Cosine(warmup=0.2, final=0.1), (MOMENTUM,), {"warmup": 0.2, "final": 0.1}),
+    (AlternatingFlip(), (MOMENTUM,), {"lr": 0.1}),
+    (CutMix(alpha=0.7, often=0.8), (MOMENTUM,), {"alpha": 0.7, "often": 0.8}),
+    (Cutout(share=0.5), (MOMENTUM,), {"share": 0.5}),
     (DropOnStall(patience=1), (MOMENTUM,), {"valid": VALID, "patience": 1}),
+    (DropStochastic(), (MOMENTUM,), {"lr": 0.1}),
     (EMA(decay=0.9), (MOMENTUM,), {"decay": 0.9}),
+    (FastLoader(workers=2), (MOMENTUM,), {"workers": 2}),
+    (FocalPrior(gamma=1.5), (MOMENTUM,), {"gamma": 1.5}),
+    (FreezeEarly(begin=0.3, share=0.7), (MOMENTUM,), {"begin": 0.3, "share": 0.7}),
+    (FusedOptimizer(), (MOMENTUM,), {"lr": 0.1}),
     (Guard(every=4), (MOMENTUM,), {"lr": 0.1, "every": 4}),
     (Kaiming(mode="fan_in"), (MOMENTUM,), {"mode": "fan_in"}),
     (LabelSmoothing(smoothing=0.2), (MOMENTUM,), {"smoothing": 0.2}),
@@ -61,12 +84,19 @@ CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (MixedPrecision(dtype="bf16"), (MOMENTUM,), {"dtype": "bf16"}),
     (MixedPrecision(dtype="fp16"), (MOMENTUM,), {"dtype": "fp16"}),
     (Muon(lr=0.05, rest_lr=0.01), (), {"lr": 0.05, "rest_lr": 0.01}),
+    (OnDevice(), (MOMENTUM,), {"lr": 0.1}),
+    (MixUp(alpha=0.5), (MOMENTUM,), {"alpha": 0.5}),
     (OneCycle(warmup=0.4), (SGD(lr=0.3, momentum=0.9),), {"lr": 0.3, "warmup": 0.4}),
+    (Packed(where="map"), (MOMENTUM,), {"lr": 0.1}),
     (ProgressiveResize(smallest=0.5), (MOMENTUM,), {"smallest": 0.5}),
     (ScheduleFree(lr=0.03, warmup=0.0, batches=4), (), {"lr": 0.03, "batches": 4}),
     (SGD(lr=0.2, momentum=0.9, weight_decay=0.01), (), {"lr": 0.2, "weight_decay": 0.01}),
     (StepDrop(milestones=(0.3, 0.6)), (MOMENTUM,), {"milestones": (0.3, 0.6)}),
     (WarmupStableDecay(warmup=0.2, decay=0.4), (MOMENTUM,), {"warmup": 0.2, "decay": 0.4}),
+    (TestTimeFlip(), (MOMENTUM,), {"lr": 0.1}),
+    (WarmStart(source=str(STORED)), (MOMENTUM,), {"source": str(STORED)}),
+    (Whitening(frozen=True), (MOMENTUM,), {"frozen": True}),
+    (ZeroResidual(), (MOMENTUM,), {"lr": 0.1}),
 )
 
 
@@ -89,21 +119,24 @@ def stem_of(kind: type) -> str:
 def test_the_plain_example_equals_the_trainer(
     method: ht.Method, others: tuple[ht.Method, ...], told: dict[str, Any], tmp_path: Path
 ) -> None:
-    plain = example(stem_of(type(method))).train_plain(network, TRAIN, steps=STEPS, batch_size=BATCH, seed=3, **told)
+    maker = NETWORKS.get(type(method), network)
+    plain = example(stem_of(type(method))).train_plain(maker, TRAIN, steps=STEPS, batch_size=BATCH, seed=3, **told)
     what = ht.Recipe([method, *others], steps=STEPS, batch_size=BATCH)
-    run = trained(task(evaluations=10), what, tmp_path, seed=3)
+    run = trained(task(model=maker, evaluations=10), what, tmp_path, seed=3)
     assert same(weights(run), plain.state_dict())
 
 
 @pytest.mark.parametrize(("method", "others"), [c[:2] for c in CASES], ids=[str(c[0]) for c in CASES])
-def test_the_method_changes_the_weights(
+def test_the_method_changes_the_weights_or_the_scores(
     method: ht.Method, others: tuple[ht.Method, ...], tmp_path: Path
 ) -> None:  # else the proof above would prove nothing
     full = ht.Recipe([method, *others], steps=STEPS, batch_size=BATCH)
-    without = trained(task(evaluations=10), full.minus(name(method)), tmp_path, seed=3)
-    with_it = trained(task(evaluations=10), full, tmp_path, seed=3)
+    workload = task(model=NETWORKS.get(type(method), network), evaluations=10)
+    without = trained(workload, full.minus(name(method)), tmp_path, seed=3)
+    with_it = trained(workload, full, tmp_path, seed=3)
     if not method.exact:
-        assert not same(weights(with_it), weights(without))
+        scored = [[e.loss for e in run.evaluations] for run in (with_it, without)]
+        assert not same(weights(with_it), weights(without)) or scored[0] != scored[1]
 
 
 def test_every_method_is_proved() -> None:

@@ -16,9 +16,25 @@ from halftime.workload import Workload
 
 def test_exported_names() -> None:
     assert sorted(halftime.__all__) == [
-        "HalftimeError", "InputError", "Ledger", "Method", "Places", "Plan", "Proof", "Recipe", "Run", "Stopped",
-        "StorageError", "Workload", "accuracy", "prove", "setting", "train",
-    ]  # fmt: skip
+        "HalftimeError",
+        "InputError",
+        "Keeper",
+        "Ledger",
+        "Method",
+        "Places",
+        "Plan",
+        "Proof",
+        "Recipe",
+        "Run",
+        "Stopped",
+        "StorageError",
+        "Workload",
+        "accuracy",
+        "prove",
+        "setting",
+        "train",
+        "watch",
+    ]
     assert sorted(halftime._MENU) == sorted(halftime.__all__)
     for name in halftime.__all__:
         assert getattr(halftime, name).__doc__
@@ -26,42 +42,83 @@ def test_exported_names() -> None:
 
 def test_places_in_the_order_in_which_a_run_reaches_them() -> None:
     assert PLACES == (
-        "data", "model", "init", "loss", "optimizer", "lr_factor", "batch", "forward", "update", "attempt",
-        "after_step", "evaluating", "evaluated", "events",
-    )  # fmt: skip
+        "data",
+        "model",
+        "init",
+        "loss",
+        "optimizer",
+        "lr_factor",
+        "batch",
+        "forward",
+        "update",
+        "attempt",
+        "after_step",
+        "evaluating",
+        "evaluated",
+        "events",
+    )
 
 
 def test_fields() -> None:
     assert [f.name for f in dataclasses.fields(Recipe)] == [
-        "methods", "epochs", "steps", "minutes", "batch_size", "micro_batch",
-    ]  # fmt: skip
+        "methods",
+        "epochs",
+        "steps",
+        "minutes",
+        "batch_size",
+        "micro_batch",
+    ]
     assert [f.name for f in dataclasses.fields(Workload)] == [
-        "name", "model", "train", "valid", "loss", "score", "target", "better", "margin", "evaluations",
-    ]  # fmt: skip
+        "name",
+        "model",
+        "train",
+        "valid",
+        "loss",
+        "score",
+        "target",
+        "better",
+        "margin",
+        "evaluations",
+    ]
 
 
 def test_methods() -> None:
     assert [m.__name__ for m in ALL] == [
         "AdamW",
+        "AlternatingFlip",
         "AnyOptimizer",
         "ChannelsLast",
         "ClipGradients",
         "Cosine",
+        "CutMix",
+        "Cutout",
         "DropOnStall",
+        "DropStochastic",
         "EMA",
+        "FastLoader",
+        "FocalPrior",
+        "FreezeEarly",
+        "FusedOptimizer",
         "Guard",
         "Kaiming",
         "LabelSmoothing",
         "LayerRates",
         "Lookahead",
         "MixedPrecision",
+        "MixUp",
         "Muon",
+        "OnDevice",
         "OneCycle",
+        "Packed",
         "ProgressiveResize",
         "ScheduleFree",
         "SGD",
         "StepDrop",
+        "TestTimeFlip",
+        "WarmStart",
         "WarmupStableDecay",
+        "Whitening",
+        "ZeroResidual",
     ]
 
 
@@ -71,11 +128,16 @@ COMMANDS = {
     "methods": ["--json"],
     "train": ["workload", "--with", "--recipe", "--epochs", "--steps", "--minutes", "--batch-size", "--seed",
               "--target", "--device", "--resume", "--json"],
-    "prove": ["workload", "--base", "--fast", "--seeds", "--device", "--json", "--out"],
+    "tune": ["workload", "--recipe", "--weight-decay", "--batch-size", "--device", "--processes", "--json", "--out"],
+    "diagnose": ["workload", "--recipe", "--steps", "--loader-workers", "--device", "--json"],
+    "noise": ["workload", "--recipe", "--seeds", "--gain", "--power", "--price", "--device", "--json"],
+    "prove": ["workload", "--base", "--fast", "--seeds", "--sequential", "--gain", "--noise", "--most", "--device",
+              "--json", "--out"],
     "runs": ["--json"],
     "show": ["run", "--json"],
     "report": ["records", "--out", "--json"],
     "ledger": ["what", "--json"],
+    "data": ["what", "source", "folder", "--sizes", "--json"],
 }  # fmt: skip
 
 

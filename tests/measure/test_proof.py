@@ -30,7 +30,7 @@ def a_run(
         id=f"r{seed}", folder=Path("none"), workload=WORKLOAD, recipe=recipe or ht.Recipe([SGD()], epochs=1), seed=seed,
         group="", device="cpu", started=0.0, state="finished" if score is not None else "failed", reason="", attempts=1,
         steps=20, seconds=end, spans={}, device_seconds=110.0, joules=None, evaluations=tuple(seen), plan=(), events=(),
-        fingerprint={}, intact=True,
+        fingerprint={}, intact=True, tried=20, receipt="",
     )  # fmt: skip
     return Run(**{**fields, **changes})
 

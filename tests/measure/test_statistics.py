@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -10,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from halftime.measure.statistics import difference, median, quantile, seeds_needed, speedup, spread
+from halftime.errors import InputError
+from halftime.measure.statistics import difference, holm, median, p_value, quantile, seeds_needed, speedup, spread
 
 seconds = st.floats(0.01, 1e5)
 hit_pairs = st.lists(st.tuples(seconds, seconds), min_size=2, max_size=12)
@@ -92,3 +94,53 @@ def test_median_has_as_many_below_as_above(values: list[float]) -> None:
     middle = median(values)
     assert sum(v < middle for v in values) <= len(values) / 2
     assert sum(v > middle for v in values) <= len(values) / 2
+
+
+probabilities = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12)
+
+
+@given(probabilities, st.randoms())
+def test_holm_raises_keeps_the_order_and_follows_a_permutation(values: list[float], shuffle: random.Random) -> None:
+    adjusted = holm(values)
+    assert all(p <= a <= 1.0 for p, a in zip(values, adjusted, strict=True))
+    ranked = sorted(zip(values, adjusted, strict=True))
+    assert all(one[1] <= other[1] for one, other in itertools.pairwise(ranked))
+    order = list(range(len(values)))
+    shuffle.shuffle(order)
+    assert holm([values[i] for i in order]) == pytest.approx([adjusted[i] for i in order])
+
+
+@given(probabilities)
+def test_holm_lies_between_no_correction_and_bonferroni(values: list[float]) -> None:
+    adjusted = holm(values)
+    assert all(a <= max(min(1.0, len(values) * p), a) for p, a in zip(values, adjusted, strict=True))
+    assert min(adjusted) == pytest.approx(min(1.0, len(values) * min(values)))
+    assert holm(values[:1]) == values[:1]
+
+
+def test_holm_keeps_a_family_of_true_nulls_at_five_percent() -> None:
+    draw = random.Random(0)
+    wrong = sum(min(holm([draw.random() for _ in range(8)])) < 0.05 for _ in range(2000))
+    assert 65 <= wrong <= 135
+
+
+def test_holm_refuses_what_is_no_probability() -> None:
+    for wrong in (-0.1, 1.1, math.nan):
+        with pytest.raises(InputError, match="p-value"):
+            holm([0.5, wrong])
+    assert holm([]) == []
+
+
+@given(hit_pairs)
+def test_p_value_is_scipys(pairs: list[tuple[float, float]]) -> None:
+    logs = [math.log(b / f) for b, f in pairs]
+    assume((spread(logs) or 0.0) > 1e-6)
+    expected = stats.ttest_1samp(logs, 0.0, alternative="greater").pvalue
+    assert p_value([(b, b, f, f) for b, f in pairs]) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+def test_p_value_where_runs_missed() -> None:
+    met = [(20.0, 30.0, 10.0, 12.0), (22.0, 30.0, 10.0, 12.0)]
+    assert p_value([*met, (25.0, 30.0, None, 30.0)]) == 1.0
+    assert p_value([*met, (None, 30.0, 11.0, 12.0)]) < 0.05
+    assert p_value(met[:1]) == 1.0

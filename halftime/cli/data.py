@@ -1,0 +1,92 @@
+"""Pack a workload's training data into flat files, look at a pack, or hash every block of one again."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from halftime.cli.arguments import print_json
+from halftime.errors import BadValue
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What the verb is given."""
+    said = "; ".join(f"{name}: {what}" for name, (_, what) in ACTIONS.items())
+    parser.add_argument("what", choices=ACTIONS, help=said)
+    parser.add_argument("source", metavar="SOURCE", help="a workload's name or Python file (pack), or a pack's folder")
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", help="where the pack will lie")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[], metavar="PIXELS", help="shorter sides of smaller copies to store"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Do it; 0 done, 1 a pack that is not what was packed."""
+    act, _ = ACTIONS[given.what]
+    return act(given)
+
+
+def _pack(given: argparse.Namespace) -> int:
+    if given.folder is None:
+        raise BadValue("halftime data pack needs a folder for the pack: halftime data pack WORKLOAD FOLDER")
+    from halftime.cli.arguments import workload
+    from halftime.data.pack import pack
+
+    found, _, _ = workload(given.source)
+    made = pack(found.train, given.folder, sizes=given.sizes)
+    about = {"folder": given.folder, "samples": made.samples, "bytes": made.bytes, "skipped": list(made.skipped)}
+    if given.json:
+        print_json(about)
+        return 0
+    print(f"packed {made.samples} samples of {found.name} into {given.folder}: {made.bytes / 2**20:.1f} MiB")
+    for name in made.skipped:
+        print(f"left out: {name}")
+    return 0
+
+
+def _inspect(given: argparse.Namespace) -> int:
+    import dataclasses
+
+    from halftime.data.manifest import read
+
+    made = read(_folder(given))
+    if given.json:
+        print_json({"bytes": made.bytes, **dataclasses.asdict(made)})
+        return 0
+    print(f"{made.samples} samples, {made.bytes / 2**20:.1f} MiB, of data with the digest {made.source}")
+    for name, field in made.fields.items():
+        shape = "x".join(map(str, field.shape)) or "one number"
+        ragged = ", rows differ by sample" if field.offsets else ""
+        print(f"{name:16} {field.dtype:8} {field.rows} rows of {shape}{ragged}, {field.bytes / 2**20:.1f} MiB")
+    for name in made.skipped:
+        print(f"left out: {name}")
+    return 0
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from halftime.data.manifest import read, verify
+
+    wrong = verify(_folder(given))
+    blocks = sum(len(field.blocks) for field in read(_folder(given)).fields.values())
+    if given.json:
+        print_json({"blocks": blocks, "wrong": wrong})
+    else:
+        print(f"{blocks} blocks checked, {len(wrong)} of them not what was packed")
+        for line in wrong:
+            print(f"changed: {line}")
+    return 1 if wrong else 0
+
+
+def _folder(given: argparse.Namespace) -> Path:
+    if given.folder is not None or given.sizes:
+        raise BadValue(f"halftime data {given.what} takes the folder of a pack and nothing else")
+    return Path(given.source)
+
+
+ACTIONS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
+    "pack": (_pack, "read the training data of a workload once and write them"),
+    "inspect": (_inspect, "what a pack holds"),
+    "verify": (_verify, "hash every block again"),
+}

@@ -1,0 +1,257 @@
+"""Augmentation as a description, and a data set served through it: chance is keyed by (seed, epoch, sample)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from halftime.data import augment as how
+from halftime.data.batch import mapped, split
+from halftime.data.boxes import cropped_boxes, flipped_boxes, shifted_boxes, visible
+from halftime.data.crops import cropped, draw_crops
+from halftime.errors import BadData, BadValue, shorten
+
+MASKS = ("mask", "masks")  # keys of tensors [B, H, W] or [B, C, H, W] that are no image but lie over one
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augment:
+    """What is done to a batch, in this order; what is not given is not done.
+
+    Args:
+        resize: a random part of each image is brought to this (height, width) in pixels ...
+        scale: ... with a share of the area between these ...
+        ratio: ... and width over height between these.
+        pad: each image moves by up to this many pixels along each axis ...
+        edge: ... and the gap is its mirror image ("reflect") or "zero".
+        flip: left to right: "random", or "alternating", which shows both sides in two epochs; "" for never.
+        colour: how far brightness, contrast and saturation may be from 1.
+        cutout: the side in pixels of a square that is painted over with 0.
+        mean: of each channel, where 0 is black and 1 is white: uint8 images become float32 with mean 0 ...
+        std: ... and deviation 1; both or none.
+        mixup: alpha of mixup; targets become probabilities.
+        classes: how many classes there are; needed for mixup.
+        visible: boxes of which less than this share is left in the image are dropped.
+
+    Raises:
+        BadValue: a value that cannot be.
+
+    Example:
+        >>> augment = Augment(pad=1, flip="alternating")
+        >>> images, labels = torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])
+        >>> augment((images, labels), ids=torch.tensor([5, 9]), seed=0, epoch=3)[0].shape
+        torch.Size([2, 3, 8, 8])
+    """
+
+    resize: tuple[int, int] | None = None
+    scale: tuple[float, float] = (0.35, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    pad: int = 0
+    edge: how.Edge = "reflect"
+    flip: Literal["", "random", "alternating"] = ""
+    colour: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    cutout: int = 0
+    mean: Sequence[float] = ()
+    std: Sequence[float] = ()
+    mixup: float = 0.0
+    classes: int = 0
+    visible: float = 0.25
+
+    def __post_init__(self) -> None:
+        allowed = {"edge": ("reflect", "zero"), "flip": ("", "random", "alternating")}
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise BadValue(f"{name} must be one of {', '.join(map(repr, values))}, not {getattr(self, name)!r}")
+        for name in ("pad", "cutout", "mixup", "classes", "visible"):
+            if not isinstance(getattr(self, name), (int, float)) or getattr(self, name) < 0:
+                raise BadValue(f"{name} must be a number of at least 0, not {shorten(getattr(self, name))}")
+        for name in ("scale", "ratio"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high or (name == "scale" and high > 1):
+                raise BadValue(f"{name} must be two rising numbers above 0{', at most 1' * (name == 'scale')}")
+        if len(self.mean) != len(self.std):
+            raise BadValue(f"mean has {len(self.mean)} channels and std {len(self.std)}: give both or none")
+        if self.mixup and self.classes < 2:
+            raise BadValue("mixup makes probabilities of class numbers: say how many classes there are")
+
+    def __call__(self, batch: Any, ids: Tensor, seed: int, epoch: int) -> Any:
+        """A batch changed.
+
+        Args:
+            batch: a tensor of images, a pair or a dict; boxes stand under "boxes" beside "classes", masks under "mask".
+            ids: the samples' numbers in the data set, int64 [B].
+            seed: of the run.
+            epoch: counts from 0.
+        """
+        steps = _steps(self, _first_image(batch), ids, seed, epoch)
+        batch = _followed(batch, steps, self.visible)
+        if self.mixup:
+            inputs, targets = split(batch)
+            partners, shares = how.draw_mix(ids, seed, epoch, self.mixup)
+            if not isinstance(targets, Tensor) or targets.ndim != 1 or targets.is_floating_point():
+                raise BadData("mixup needs one class number a sample as target")
+            targets = how.mixed(one_hot(targets.long(), self.classes), partners, shares)
+            return mapped(inputs, lambda t: how.mixed(t, partners, shares) if is_image(t) else t), targets
+        return batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One change with its parameters drawn: what it does to images, to masks, and to boxes."""
+
+    images: Callable[[Tensor], Tensor]
+    masks: Callable[[Tensor], Tensor] | None = None
+    boxes: Callable[[Tensor], Tensor] | None = None
+    side: tuple[int, int] = (0, 0)  # height and width afterwards, where there are boxes
+
+
+def _steps(want: Augment, image: Tensor, ids: Tensor, seed: int, epoch: int) -> list[Step]:
+    height, width = image.shape[-2:]
+    steps = []
+    if want.resize:
+        crops = draw_crops(ids, seed, epoch, height, width, want.scale, want.ratio)
+        height, width = want.resize
+        steps.append(_crop(crops, height, width))
+    if want.pad or want.flip:
+        if want.pad >= min(height, width):
+            raise BadValue(f"pad must be smaller than the images' sides, {height}x{width}, not {want.pad}")
+        steps.append(_move(want, ids, seed, epoch, (height, width)))
+    if any(want.colour):
+        factors = how.draw_colours(ids, seed, epoch, *want.colour)
+        steps.append(Step(lambda t: how.coloured(t, factors)))
+    if want.cutout:
+        centres = how.draw_centres(ids, seed, epoch, height, width)
+        steps.append(Step(lambda t: how.cut_out(t, centres, want.cutout)))
+    if want.mean:
+        steps.append(Step(lambda t: normalised(t, want.mean, want.std)))
+    return steps
+
+
+def _crop(crops: Tensor, height: int, width: int) -> Step:
+    return Step(
+        lambda t: cropped(t, crops, height, width),
+        lambda t: cropped(t, crops, height, width, nearest=True),
+        lambda b: cropped_boxes(b, crops, height, width),
+        (height, width),
+    )
+
+
+def _move(want: Augment, ids: Tensor, seed: int, epoch: int, side: tuple[int, int]) -> Step:
+    flips = torch.zeros(len(ids), dtype=torch.bool)
+    if want.flip:
+        flips = how.draw_flips(ids, seed, epoch, want.flip)
+    if not want.pad:
+        turn: Callable[[Tensor], Tensor] = lambda t: how.flipped(t, flips)  # noqa: E731
+        return Step(turn, turn, lambda b: flipped_boxes(b, flips, side[1]), side)
+    moves = how.draw_moves(ids, seed, epoch, want.pad)
+    move: Callable[[Tensor], Tensor] = lambda t: how.moved(t, moves, flips, want.edge)  # noqa: E731
+    return Step(move, move, lambda b: flipped_boxes(shifted_boxes(b, moves), flips, side[1]), side)
+
+
+def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Images as float32 with a mean of 0 and a deviation of 1; uint8 counts from 0 to 255, other types from 0 to 1."""
+    top = 255.0 if images.dtype == torch.uint8 else 1.0
+    scale = 1.0 / (top * torch.tensor(std, device=images.device).view(1, -1, 1, 1))
+    offset = -torch.tensor(mean, device=images.device).view(1, -1, 1, 1) * scale * top
+    return torch.addcmul(offset, images.to(torch.float32) if top == 255.0 else images, scale)
+
+
+def is_image(tensor: Tensor) -> bool:
+    """Whether a batched tensor holds images: [B, C, H, W] with 1, 3 or 4 channels."""
+    return tensor.ndim == 4 and tensor.shape[1] in (1, 3, 4)
+
+
+def _first_image(tree: Any) -> Tensor:
+    stack = [tree]
+    while stack:
+        one = stack.pop(0)
+        if isinstance(one, Tensor) and is_image(one):
+            return one
+        if isinstance(one, Mapping):
+            stack += [value for key, value in one.items() if key not in MASKS]
+        elif isinstance(one, (tuple, list)):
+            stack += list(one)
+    raise BadData("there are no images [B, C, H, W] of 1, 3 or 4 channels in the batch: nothing to augment")
+
+
+def _followed(tree: Any, steps: list[Step], least: float) -> Any:
+    """Every image, mask and box of a nest, changed alike."""
+    if isinstance(tree, Tensor):
+        for step in steps if is_image(tree) else ():
+            tree = step.images(tree)
+        return tree
+    if isinstance(tree, Mapping):
+        made = {}
+        for key, value in tree.items():
+            act = _mask if key in MASKS else _followed
+            made[key] = act(value, steps, least)
+        if "boxes" in tree and any(step.boxes for step in steps):
+            made |= _boxes(tree, steps, least)
+        return made
+    return type(tree)(_followed(v, steps, least) for v in tree) if type(tree) in (list, tuple) else tree
+
+
+def _mask(mask: Tensor, steps: list[Step], _: float) -> Tensor:
+    shaped = mask[:, None] if mask.ndim == 3 else mask
+    for step in steps:
+        shaped = step.masks(shaped) if step.masks else shaped
+    return shaped[:, 0] if mask.ndim == 3 else shaped
+
+
+def _boxes(targets: Mapping[str, Any], steps: list[Step], least: float) -> dict[str, Tensor]:
+    if "classes" not in targets:
+        raise BadData('boxes [B, N, 4] need their "classes" [B, N] beside them')
+    boxes, classes = targets["boxes"], targets["classes"]
+    for step in steps:
+        if step.boxes:
+            boxes, classes = visible(step.boxes(boxes), classes, *step.side, least)
+    return {"boxes": boxes, "classes": classes}
+
+
+class Augmented:
+    """A data set whose batches are augmented as they are served; one sample alone is left as it is.
+
+    Args:
+        dataset: with `batch(indices, generator)` and no chance of its own: `Pack`, `Tensors`, `Images`.
+        augment: what is done to each batch.
+
+    Example:
+        >>> from halftime.data.feed import Tensors
+        >>> data = Tensors(torch.zeros(8, 3, 8, 8, dtype=torch.uint8), torch.arange(8))
+        >>> images, labels = Augmented(data, Augment(pad=2)).served(torch.tensor([3, 5]), seed=0, epoch=0)
+        >>> labels.tolist()
+        [3, 5]
+    """
+
+    def __init__(self, dataset: Any, augment: Augment) -> None:
+        self.dataset, self.augment = dataset, augment
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index]
+
+    @property
+    def columns(self) -> tuple[Tensor, ...] | None:
+        """The columns of the data set, if it is dense."""
+        return getattr(self.dataset, "columns", None)
+
+    def with_columns(self, columns: tuple[Tensor, ...]) -> Self:
+        """The same over rows that lie elsewhere."""
+        return type(self)(self.dataset.with_columns(columns), self.augment)
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
+        """Samples `indices` [B] augmented, with a seed from `generator`."""
+        seed = int(torch.randint(2**62, (), generator=generator))
+        return self.served(indices, seed, 0)
+
+    def served(self, ids: Tensor, seed: int, epoch: int) -> Any:
+        """Samples `ids` [B] augmented; their chance is a function of (seed, epoch, id)."""
+        batch = self.dataset.batch(ids, torch.Generator().manual_seed(seed % 2**63))
+        return self.augment(batch, ids, seed, epoch)

@@ -1,0 +1,101 @@
+"""Random-resized crops of a batch: a part of each image at one size, on whichever device holds it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from halftime.data.keyed import uniform
+
+
+def draw_crops(
+    ids: Tensor, seed: int, epoch: int, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> Tensor:
+    """A part of each image: (top, left, height, width) in pixels, int64 [B, 4] (Szegedy et al. 2015).
+
+    Args:
+        ids: sample numbers, int64 [B].
+        seed: of the run.
+        epoch: counts from 0.
+        height: of the images.
+        width: of the images.
+        scale: share of the area, from, to; uniform.
+        ratio: width over height, from, to; uniform in its logarithm.
+
+    A part that would not fit is cut to the image; nothing is drawn again.
+    """
+    share, shape, down, right = (uniform(ids, seed, epoch, stream).to(torch.float64) for stream in (11, 12, 13, 14))
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * share)
+    aspect = torch.exp(math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * shape)
+    tall = (area / aspect).sqrt().round().clamp(1, height)
+    wide = (area * aspect).sqrt().round().clamp(1, width)
+    top, left = (down * (height - tall + 1)).floor(), (right * (width - wide + 1)).floor()
+    return torch.stack([top, left, tall, wide], 1).to(torch.int64)
+
+
+def cropped(images: Tensor, crops: Tensor, height: int, width: int, nearest: bool = False) -> Tensor:
+    """A part of each image at one size, bilinear and antialiased.
+
+    Args:
+        images: uint8 or floating-point, [B, C, H, W].
+        crops: (top, left, height, width), int64 [B, 4].
+        height: of what comes out.
+        width: of what comes out.
+        nearest: take the nearest pixel instead of a mean: for masks, of any type.
+
+    Returns:
+        [B, C, height, width] of the same type; equal to `interpolate` on each part.
+
+    Example:
+        >>> cropped(torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([[0, 0, 4, 4]]), 1, 1).item()
+        7.5
+    """
+    if nearest:
+        return _nearest(images, crops.to(images.device), height, width)
+    if images.device.type == "cpu":  # a kernel for each image costs less than full matrices
+        made = images.new_empty(len(images), images.shape[1], height, width)
+        for one, part, (t, s, h, w) in zip(made, images, crops.tolist(), strict=True):
+            one.copy_(resized(part[None, :, t : t + h, s : s + w], height, width)[0])
+        return made
+    return weighted(images, crops, height, width)
+
+
+def resized(images: Tensor, height: int, width: int) -> Tensor:
+    """Whole images at another size, bilinear and antialiased; uint8 is rounded."""
+    if images.dtype == torch.uint8 and images.shape[1] == 3:  # torch's kernel for bytes is fast in this layout alone
+        images = images.contiguous(memory_format=torch.channels_last)
+    return interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def weighted(images: Tensor, crops: Tensor, height: int, width: int) -> Tensor:
+    """`cropped` as two batched matrix products: no loop over images, so that a GPU is kept busy."""
+    crops = crops.to(images.device)
+    down = _weights(crops[:, 0], crops[:, 2], images.shape[2], height)
+    right = _weights(crops[:, 1], crops[:, 3], images.shape[3], width)
+    made = down[:, None] @ images.to(torch.float32) @ right[:, None].transpose(2, 3)
+    return made.round_().clamp_(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else made.to(images.dtype)
+
+
+def _weights(first: Tensor, length: Tensor, side: int, wanted: int) -> Tensor:
+    """How much of each old pixel is in each new one, [B, wanted, side]: a triangle as wide as shrinking asks for."""
+    pixels = torch.arange(side, device=first.device) - first[:, None]
+    inside = (pixels >= 0) & (pixels < length[:, None])
+    ratio = (length.to(torch.float32) / wanted)[:, None]
+    centres = (torch.arange(wanted, device=first.device) + 0.5) * ratio
+    reach = ratio.clamp(min=1.0)[:, :, None]
+    away = (pixels[:, None] + 0.5 - centres[:, :, None]).abs() / reach
+    weights = (1 - away).clamp(min=0) * inside[:, None]
+    return weights / weights.sum(2, keepdim=True)
+
+
+def _nearest(images: Tensor, crops: Tensor, height: int, width: int) -> Tensor:
+    """The pixel in which each new pixel's centre lies."""
+    top, left, tall, wide = crops[:, :, None].unbind(1)
+    rows = top + (2 * torch.arange(height, device=images.device) + 1) * tall // (2 * height)
+    columns = left + (2 * torch.arange(width, device=images.device) + 1) * wide // (2 * width)
+    pixels = (rows[:, :, None] * images.shape[3] + columns[:, None, :]).view(len(images), 1, -1)
+    chosen = images.flatten(2).gather(2, pixels.expand(-1, images.shape[1], -1))
+    return chosen.view(len(images), images.shape[1], height, width)

@@ -1,0 +1,253 @@
+"""Keep the queue of batches just ahead of the step, in anybody's loop: `for batch in Keeper(loader): ...`.
+
+How many workers a `DataLoader` should have depends on the step, on the machine and on who else works on it, and all
+three change while a run goes on. More is not better: workers take processor time from the thread that launches the
+step, and memory. A keeper adds workers when the step waits, takes some away when they do not pay, and says what is
+missing where no setting helps.
+
+What is promised: batches come in exactly the order of the loader's sampler, none lost, none twice, whatever changes on
+the way; with the same seed they are those of the plain loader. What is not: randomness *inside* workers. Every worker
+has a seed of its own, but which worker makes a batch depends on the time, so random augmentation is only reproducible
+if it is keyed by the sample. A data set that opens files should open them once in each process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from halftime.data.caps import shared_memory as shm_free
+from halftime.data.controller import Controller, Setting
+from halftime.data.gauge import Gauge
+from halftime.data.lanes import Pool
+from halftime.errors import BadData, BadValue, shorten
+
+COUNT = 8  # steps between two looks at the workers' counters, which are cheap
+LOOKING = 0.002  # of the time, at most, for looks at memory, which are not
+SOON = 10  # steps after a change until the new workers are looked at
+NO_SHM = (
+    "shared memory: there is no /dev/shm to hand batches over, so they are made in this process: give the container "
+    "some (docker run --shm-size=8g)"
+)
+
+
+@dataclass
+class Kept:
+    """What has happened so far: totals, and the settings over time."""
+
+    steps: int = 0
+    waited: float = 0.0  # seconds that were paid
+    stepped: float = 0.0
+    settings: list[tuple[int, Setting, str]] = field(default_factory=list)  # from this step on, and why
+    slowest: tuple[float, Any] = (0.0, None)  # the longest wait for one batch: seconds, its samples
+
+
+class Keeper:
+    """Serves a loader's batches with as many workers as pay, in the loader's order.
+
+    Args:
+        loader: any `DataLoader` over samples by index. With workers of its own it starts with as many and keeps at
+            least one; without, it starts in this process.
+        workers: never more than this many.
+        memory: bytes that all workers together may hold; what is free on the machine, if it is not given.
+        shared_memory: bytes that waiting batches may take; what is free in /dev/shm, if it is not given.
+
+    Raises:
+        BadData: the data set cannot be served by index, or cannot be sent to a worker.
+        BadValue: the loader is no `DataLoader`, or a limit is no positive number.
+
+    Example:
+        >>> loader = DataLoader(torch.arange(6), batch_size=2)
+        >>> keeper = Keeper(loader)
+        >>> [batch.tolist() for batch in keeper]
+        [[0, 1], [2, 3], [4, 5]]
+        >>> keeper.summary()["steps"]
+        3
+    """
+
+    def __init__(
+        self,
+        loader: DataLoader[Any],
+        workers: int = 16,
+        memory: float | None = None,
+        shared_memory: float | None = None,
+    ) -> None:
+        _checked(loader, workers, {"memory": memory, "shared_memory": shared_memory})
+        self.loader, self.kept = loader, Kept()
+        self.gauge = Gauge((memory, shared_memory), workers)
+        self._idle: Pool | None = None  # persistent workers, between two epochs
+        self._unsendable, self._look_at = "", 0.0
+        least, start, why = min(1, loader.num_workers), min(loader.num_workers, workers), "as the loader says"
+        if shm_free() is None:
+            least, start, workers, why = 0, 0, 0, NO_SHM
+        self.controller = Controller(Setting(start, loader.prefetch_factor or 2), least, workers)
+        self._note(why)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._served()
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End workers that persist for the next epoch; the others have ended with theirs."""
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.close()
+
+    @property
+    def advice(self) -> str:
+        """The missing resource in one line, where no setting can help; empty while the step hardly waits."""
+        if shm_free() is None:
+            return NO_SHM
+        return self._unsendable or self.gauge.advice(self.controller, self.kept.slowest)
+
+    def summary(self) -> dict[str, Any]:
+        """What was done and why, ready for JSON.
+
+        Returns:
+            steps; stall, the share of the time that was paid for waiting; stall_now, the same in the last window;
+            settings over time, each with the step from which on it held and why; caps; most_held, the most bytes
+            that the workers held together; service, seconds of work in a batch; advice, the missing resource.
+        """
+        kept, gauge = self.kept, self.gauge
+        return {
+            "steps": kept.steps,
+            "stall": kept.waited / max(1e-9, kept.waited + kept.stepped),
+            "stall_now": self.controller.share,
+            "settings": [
+                {"step": step, "workers": s.workers, "prefetch": s.prefetch, "why": why}
+                for step, s, why in kept.settings
+            ],
+            "caps": {"workers": self.controller.most, "because": self.controller.most_why or "the limit on workers"},
+            "most_held": gauge.most_held,
+            "service": gauge.service,
+            "advice": self.advice,
+        }
+
+    def __str__(self) -> str:
+        now, kept = self.controller.setting, self.kept
+        share = f"{kept.waited / max(1e-9, kept.waited + kept.stepped):.1%}".replace("%", " %")
+        lines = [
+            f"{kept.steps} steps, {share} of the time waiting for data; now {now.workers} workers x {now.prefetch}"
+        ]
+        lines += [f"  from step {step}: {s.workers} workers x {s.prefetch}: {why}" for step, s, why in kept.settings]
+        return "\n".join([*lines, *([f"  missing: {self.advice}"] if self.advice else [])])
+
+    def _served(self) -> Generator[Any]:
+        loader = self.loader
+        indices = iter(loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
+        pool, self._idle = self._idle, None
+        if pool is None:  # the same draw at the same moment as a plain loader makes: the sampler sees the same numbers
+            seed = int(torch.empty((), dtype=torch.int64).random_(generator=loader.generator))
+            pool = Pool(loader, seed)
+            self.gauge.restart()
+        whole = False
+        try:
+            pool.begin(indices, self.controller.setting)
+            yield from self._batches(pool)
+            whole = True
+        finally:
+            if whole and loader.persistent_workers and pool.lanes and self._idle is None:
+                self._idle = pool
+            else:
+                pool.close()
+
+    def _batches(self, pool: Pool) -> Generator[Any]:
+        clock, kept, gauge = time.perf_counter, self.kept, self.gauge
+        while True:
+            ready, here, drained = pool.ready(), pool.here(), _drained()
+            gauge.starts()
+            asked = clock()
+            try:
+                batch = pool.take()
+            except StopIteration:
+                return
+            got = clock()
+            wait = got - asked if drained() else 0.0
+            gauge.handed(batch)
+            if here:
+                gauge.made_here(got - asked)
+            begun = clock()
+            yield batch
+            step = clock() - begun
+            del batch
+            kept.steps += 1
+            kept.waited += wait
+            kept.stepped += step
+            if not ready and wait > kept.slowest[0] and kept.steps > 1:
+                kept.slowest = wait, pool.last
+            self._between(pool, wait, step, ready)
+
+    def _between(self, pool: Pool, wait: float, step: float, ready: int) -> None:
+        """Between two batches anything may change: look at the machine, ask the controller, go one move."""
+        controller, gauge = self.controller, self.gauge
+        since = self.kept.steps - self.kept.settings[-1][0]
+        if since % COUNT == COUNT // 2:
+            gauge.count(pool)
+        if (since == SOON and controller.setting.workers) or time.perf_counter() > self._look_at:
+            self._look(pool)
+        if self._unsendable:
+            controller.limit(0, "a data set that stays here")
+        action = controller.observe(wait, step, ready, gauge.service)
+        if action is not None:
+            self._note(action.why)
+        try:
+            pool.towards(controller.setting, 1 + min(15, int(0.1 / max(1e-4, wait + step))))
+        except BadData as error:  # without workers it goes on, if the user has asked for none
+            if controller.least:
+                raise
+            self._unsendable = str(error)
+            controller.limit(0, "a data set that stays here")
+            controller.setting = Setting(0, controller.setting.prefetch)
+            self._note(f"taken back: {error}")
+
+    def _look(self, pool: Pool) -> None:
+        """What do the workers hold, and what is free? The next look is so late that looking costs next to nothing."""
+        began = time.perf_counter()
+        self.controller.limit(*self.gauge.most(pool, self.controller.setting.prefetch))
+        now = time.perf_counter()
+        self._look_at = now + (now - began) / LOOKING
+
+    def _note(self, why: str) -> None:
+        self.kept.settings.append((self.kept.steps, self.controller.setting, why))
+
+
+def _drained() -> Callable[[], bool]:
+    """Has the device finished all it was given before the wait began? A wait while it is busy costs nothing."""
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return _yes
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    done: Callable[[], bool] = event.query
+    return done
+
+
+def _yes() -> bool:
+    return True
+
+
+def _checked(loader: Any, workers: Any, limits: dict[str, Any]) -> None:
+    if not isinstance(loader, DataLoader):
+        raise BadValue(f"Keeper needs a torch.utils.data.DataLoader, not {shorten(loader)}")
+    if isinstance(loader.dataset, IterableDataset):
+        raise BadData(
+            f"Keeper needs samples by index; {type(loader.dataset).__name__} is an IterableDataset, whose workers "
+            "decide among themselves who reads what: use the plain loader"
+        )
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
+        raise BadValue(f"workers must be a whole number from 0 on, not {shorten(workers)}")
+    for name, value in limits.items():
+        if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0):
+            raise BadValue(f"{name} must be a positive number of bytes, not {shorten(value)}")

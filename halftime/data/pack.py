@@ -1,0 +1,207 @@
+"""Pack: a data set in flat files, served from memory, from a map of the files, or wholly from the device."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from halftime.data import manifest as files
+from halftime.data.pack_write import pack, source_digest
+from halftime.errors import BadData, BadValue, shorten
+
+__all__ = ["Pack", "pack", "padded", "source_digest"]
+
+Where = Literal["auto", "memory", "map", "device"]
+WHERE = ("auto", "memory", "map", "device")
+CPU = torch.device("cpu")
+
+
+class Pack:
+    """A packed data set; what `pack` wrote.
+
+    Args:
+        folder: of the pack.
+        where: from where samples are served. "map": the files are mapped and the system keeps in memory what is used;
+            "memory": they are read at once; "device": they are copied to `device`. "auto" takes the device if it is a
+            GPU and the pack fills at most a third of its free memory, or else memory if it fills at most a quarter of
+            what is available, or else the map.
+        device: where the training runs.
+        source: the data set that was packed; a pack of anything else is refused.
+
+    Fields whose samples differ in their number of rows are padded to the longest of a batch: with -1 where they are
+    signed whole numbers, with 0 otherwise.
+
+    Raises:
+        BadData: no pack there, or a damaged one, or one of other data.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = pack([(torch.zeros(2), 3), (torch.ones(2), 4)], folder)
+        ...     data = Pack(folder)
+        >>> data.batch(torch.tensor([1, 0]), torch.Generator())
+        (tensor([[1., 1.],
+                [0., 0.]]), tensor([4, 3]))
+    """
+
+    def __init__(
+        self, folder: str | Path, where: Where = "auto", device: torch.device = CPU, source: Any = None
+    ) -> None:
+        if where not in WHERE:
+            raise BadValue(f"where must be one of {', '.join(map(repr, WHERE))}, not {shorten(where)}")
+        self.folder = Path(folder)
+        self.manifest = files.read(self.folder)
+        if source is not None and source_digest(source) != self.manifest.source:
+            raise BadData(f"{folder} is a pack of other data than these: the data set changed: pack again")
+        self.where = fitting(self.manifest.bytes, device) if where == "auto" else where
+        self.device = device if self.where == "device" else CPU
+        self.values = {name: self._opened(field) for name, field in self.manifest.fields.items()}
+        self.image = self.manifest.image
+
+    def _opened(self, field: files.Field) -> Tensor:
+        """The numbers of a field, where they are served from."""
+        path = str(self.folder / self.manifest.data / field.file)
+        count = field.bytes // field.kind.itemsize
+        if not count:
+            return torch.empty((field.rows, *field.shape), dtype=field.kind)
+        flat = torch.from_file(path, shared=False, size=count, dtype=field.kind)
+        rows = flat.view(field.rows, *field.shape)
+        return rows if self.where == "map" else rows.clone() if self.where == "memory" else rows.to(self.device)
+
+    def __len__(self) -> int:
+        return self.manifest.samples
+
+    def __getitem__(self, index: int) -> Any:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of a pack of {len(self)}")
+        number = range(len(self))[index]
+
+        def one(name: str) -> Tensor:
+            field = self.manifest.fields[name]
+            if not field.offsets:
+                return self.values[name][number]
+            first, end = self.values[field.offsets][number : number + 2].tolist()
+            return self.values[name][first:end]
+
+        return _built(self.manifest.layout, one)
+
+    @property
+    def columns(self) -> tuple[Tensor, ...] | None:
+        """The rows of every field, if all are dense and a sample is a tensor or a tuple of them."""
+        layout = self.manifest.layout
+        flat = [layout] if isinstance(layout, str) else layout
+        if not isinstance(flat, list) or not all(isinstance(n, str) and not self._ragged(n) for n in flat):
+            return None
+        return tuple(self.values[self._stored(name)] for name in flat)
+
+    def with_columns(self, columns: tuple[Tensor, ...]) -> Self:
+        """The same pack over rows that lie elsewhere."""
+        twin = copy.copy(self)
+        layout = self.manifest.layout
+        stored = [self._stored(name) for name in ([layout] if isinstance(layout, str) else layout)]
+        twin.values = {**self.values, **dict(zip(stored, columns, strict=True))}
+        return twin
+
+    def at(self, size: int) -> Self:
+        """The same pack whose images are the stored copies with this shorter side in pixels; boxes shrink with them.
+
+        Raises:
+            BadValue: that size was not stored.
+        """
+        whole = self.manifest.image
+        if whole and size == min(self.manifest.fields[whole].shape[1:]):
+            name = whole
+        elif size in self.manifest.sizes:
+            name = self.manifest.sizes[size]
+        else:
+            raise BadValue(
+                f"size {size} is not stored in {self.folder}; stored: {sorted(self.manifest.sizes) or 'none'}"
+            )
+        twin = copy.copy(self)
+        twin.image = name
+        return twin
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
+        """Samples `indices` [B], as they were packed."""
+        return _built(self.manifest.layout, lambda name: self._rows(name, indices))
+
+    def _rows(self, name: str, indices: Tensor) -> Tensor:
+        field, values = self.manifest.fields[name], self.values[self._stored(name)]
+        if field.offsets:
+            rows = padded(values, self.values[field.offsets].cpu(), indices.cpu())
+        else:
+            rows = values.index_select(0, indices.to(values.device))
+        if self.image != self.manifest.image and name.split(".")[-1] == "boxes":
+            whole, small = (self.manifest.fields[n].shape for n in (self.manifest.image, self.image))
+            rows = rows * torch.tensor([small[2] / whole[2], small[1] / whole[1]] * 2, device=rows.device)
+        return rows
+
+    def _ragged(self, name: str) -> bool:
+        return bool(self.manifest.fields[name].offsets)
+
+    def _stored(self, name: str) -> str:
+        """The field from which a field is served: images may be served from a smaller copy."""
+        return self.image if name == self.manifest.image else name
+
+
+def padded(values: Tensor, offsets: Tensor, ids: Tensor) -> Tensor:
+    """Rows of samples that differ in their number of rows, padded to the longest.
+
+    Args:
+        values: the rows of all samples, one after the other, [R, ...].
+        offsets: where each sample's begin, and the end, int64 [N + 1], on the CPU.
+        ids: samples, int64 [B], on the CPU.
+
+    Returns:
+        [B, longest, ...]; what is no row holds -1 if values are signed whole numbers, 0 otherwise.
+
+    Example:
+        >>> padded(torch.tensor([7, 8, 9]), torch.tensor([0, 2, 3]), torch.tensor([1, 0])).tolist()
+        [[9, -1], [7, 8]]
+    """
+    first, lengths = offsets[ids], offsets[ids + 1] - offsets[ids]
+    longest = int(lengths.max())
+    places = torch.arange(longest)
+    inside = (places < lengths[:, None]).to(values.device)
+    fill = -1 if values.dtype in (torch.int8, torch.int16, torch.int32, torch.int64) else 0
+    made = torch.full((len(ids), longest, *values.shape[1:]), fill, dtype=values.dtype, device=values.device)
+    made[inside] = values[(first[:, None] + places).to(values.device)[inside]]
+    return made
+
+
+def fitting(size: int, device: torch.device) -> Where:
+    """From where data of this many bytes is best served: "device", "memory" or "map"; see `Pack`."""
+    if device.type == "cuda" and size * 3 <= torch.cuda.mem_get_info(device)[0]:
+        return "device"
+    return "memory" if size * 4 <= available_memory() else "map"
+
+
+def available_memory() -> int:
+    """Bytes that can be taken without pushing anybody out, within the limits of a container; 0 if nobody says."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        try:
+            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        except (AttributeError, ValueError, OSError):
+            return 0
+    try:  # a container's own limit
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        return max(0, min(free, limit - used))
+    except (OSError, ValueError):
+        return free
+
+
+def _built(layout: Any, of: Any) -> Any:
+    """A sample or batch: the layout with what `of` gives for each field's name."""
+    if isinstance(layout, str):
+        return of(layout)
+    if isinstance(layout, dict):
+        return {key: _built(part, of) for key, part in layout.items()}
+    return tuple(_built(part, of) for part in layout)

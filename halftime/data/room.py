@@ -1,0 +1,50 @@
+"""Is there shared memory for the batches that processes hand over? In containers there often is next to none."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from halftime.data.batch import tensors
+from halftime.data.feed import Feed
+
+SHARED = "/dev/shm"
+PLENTY = 2 << 30  # bytes of free shared memory with which nobody need count
+RAISE = "in a container, raise it with --shm-size=8g or --ipc=host"
+
+
+def fitting(feed: Feed, workers: int, ahead: int, free: int | None = None) -> tuple[int, int, str]:
+    """(workers, ahead, what to tell): as many as shared memory has room for, and none where it has no room.
+
+    Args:
+        feed: what is served.
+        workers: wanted.
+        ahead: batches of each, wanted.
+        free: bytes; looked up if None.
+    """
+    free = _free() if free is None else free
+    if free is None or free >= PLENTY:
+        return workers, ahead, ""
+    size = sum(t.numel() * t.element_size() + 4096 for t in tensors(feed.look()))
+    room = int(free * 0.8) // max(1, size) - 1  # one more is in use by the step
+    fits_ahead = min(ahead, max(1, room // workers))
+    fits = min(workers, room // fits_ahead) if room > 0 else 0
+    if (fits, fits_ahead) == (workers, ahead):
+        return workers, ahead, ""
+    instead = f"{fits} with {fits_ahead} ahead each" if fits else "none: batches are made in turn"
+    need = (workers * ahead + 1) * size
+    return fits, fits_ahead, (
+        f"shared memory has {free >> 20} MiB free, {workers} loader processes with {ahead} batches ahead each need "
+        f"{-(-need // 2**20)} MiB; used instead: {instead}; {RAISE}"
+    )  # fmt: skip
+
+
+def _free() -> int | None:
+    """Free bytes of shared memory; None where it is not a file system."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        there = os.statvfs(SHARED)
+    except OSError:
+        return 0
+    return there.f_bavail * there.f_frsize

@@ -1,0 +1,220 @@
+"""Symptom: the device waits for data. Says how much of the time, for want of what, and what would help how much."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from halftime.data.cores import cores
+from halftime.data.replay import Host, Piece, Setting, interval, seconds_per_step, warm_up
+from halftime.data.service import Service
+from halftime.data.watch import Step
+from halftime.diagnose.shortage import named, percent, shortage
+from halftime.run import Run
+
+ENOUGH = 20  # steps below which nothing is predicted
+MODEL = 0.03  # the model's own error, a standard deviation of the logarithm, before it has a record
+UNTOLD = "The record does not tell work on a core from waiting for a disk: all of it is taken for work."
+UNKNOWN_HAND = 0.0007  # seconds to receive a batch from a worker, where none was seen
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """Seconds a step under another setting, with a 90 % interval."""
+
+    name: str
+    low: float
+    middle: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """What a watched loop waited for. Shares are of all its time; `cause` is one word, `said` a sentence about it."""
+
+    steps: int
+    seconds: float  # of all
+    per_step: float  # first steps of epochs left out
+    paid: float
+    hidden: float
+    first: float  # part of `paid`: first batches of epochs
+    copy: float
+    cause: str
+    said: str
+    setting: str  # what it was recorded at
+    table: tuple[Forecast, ...]
+    own: float  # observed / replayed seconds a step at the recorded setting: what the model misses here
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.steps} steps in {self.seconds:.3g} s: the device waited for data {percent(self.paid)} of the time"
+            + (f", and {percent(self.hidden)} more was hidden behind its work" if self.hidden > 0 else "")
+        ]
+        lines.append(self.said)
+        if self.table:
+            width = max(len(f.name) for f in self.table)
+            head = "what if".ljust(width)
+            lines += ["", f"{head}  {'ms a step':>9}  {'90 % interval':>17}  {'time saved':>10}"]
+        for f in self.table:
+            saved = 1 - f.middle / self.per_step
+            reach = f"{f.low * 1e3:.3g} to {f.high * 1e3:.3g}"
+            lines.append(f"{f.name.ljust(width)}  {f.middle * 1e3:9.3g}  {reach:>17}  {percent(saved):>10}")
+        return "\n".join([*lines, *self.notes])
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return dataclasses.asdict(self)
+
+
+def diagnose(
+    steps: Sequence[Step],
+    workers: int = 0,
+    prefetch: int = 2,
+    *,
+    host_cores: float | None = None,
+    ask: Sequence[int] = (),
+    error: float = MODEL,
+    notes: Sequence[str] = (),
+) -> Diagnosis:
+    """A diagnosis of recorded steps.
+
+    Args:
+        steps: as a `Watch` kept them.
+        workers: of the loader they were recorded with.
+        prefetch: batches that each worker kept ahead.
+        host_cores: cores there are; those this process may use if None.
+        ask: worker counts to predict; 1 to twice the cores, at least 4, if empty.
+        error: of the model, a standard deviation of the logarithm.
+        notes: lines to add.
+    """
+    total = math.fsum(s.whole for s in steps) or 1e-12
+    paid, wait = math.fsum(s.paid for s in steps) / total, math.fsum(s.wait for s in steps) / total
+    first = math.fsum(s.paid for s in steps if s.first) / total
+    copy = math.fsum(s.copy for s in steps) / total
+    later = typical(steps, workers, prefetch)
+    per_step = math.fsum(s.whole for s in later) / max(1, len(later))
+    host_cores = cores() if host_cores is None else host_cores
+    cause, said = shortage(steps, total, workers, host_cores)
+    table, own, more = _table(later, workers, prefetch, host_cores, ask, error, per_step)
+    return Diagnosis(
+        len(steps),
+        total,
+        per_step,
+        paid,
+        wait - paid,
+        first,
+        copy,
+        cause,
+        said,
+        named(workers),
+        table,
+        own,
+        (*notes, *more),
+    )
+
+
+def typical(steps: Sequence[Step], workers: int, prefetch: int) -> list[Step]:
+    """Steps without those at the start of each epoch, where the loader gets going."""
+    found: list[Step] = []
+    for epoch in _epochs(steps):
+        found += epoch[warm_up(len(epoch), workers, prefetch) :]
+    return found
+
+
+def _epochs(steps: Sequence[Step]) -> list[list[Step]]:
+    epochs: list[list[Step]] = []
+    for s in steps:
+        if s.first or not epochs:
+            epochs.append([])
+        epochs[-1].append(s)
+    return epochs
+
+
+def _table(
+    steps: Sequence[Step], workers: int, prefetch: int, host_cores: float, ask: Sequence[int], error: float, seen: float
+) -> tuple[tuple[Forecast, ...], float, list[str]]:
+    """(forecasts, what the model misses at the recorded setting, lines about it)."""
+    if len(steps) < ENOUGH:
+        return (), 1.0, [f"No what-if table yet: it needs {ENOUGH} steps."]
+    if any(s.service is None for s in steps):
+        endless = seen - math.fsum(s.paid for s in steps) / len(steps)
+        wide = math.exp(1.645 * error)
+        note = "How long the loader works on a batch cannot be seen from outside: no table of workers."
+        return (Forecast("infinitely fast loader", endless / wide, endless, endless * wide),), 1.0, [note]
+    pieces, host = pieces_of(steps, workers, host_cores)
+    own = seen / seconds_per_step(pieces, Setting(workers, prefetch), host)
+    error = math.hypot(error, math.log(own) / 1.645)
+    counts = ask or range(1, max(4, math.ceil(2 * host_cores)) + 1)
+    asked = {named(w): Setting(w, prefetch) for w in counts}
+    asked |= {
+        "decoding twice as fast": Setting(workers, prefetch, decode=0.5),
+        "samples cached": Setting(workers, prefetch, decode=0.0),
+        "infinitely fast loader": Setting(workers, prefetch, endless=True),
+    }
+    table = [Forecast(name, *interval(pieces, setting, host, error)) for name, setting in asked.items()]
+    note = f"At {named(workers)}, as recorded, the model says {seen / own * 1e3:.3g} ms; measured {seen * 1e3:.3g}."
+    return tuple(table), own, [note]
+
+
+def pieces_of(steps: Sequence[Step], workers: int, host_cores: float) -> tuple[list[Piece], Host]:
+    """Recorded steps as work for the model, what they waited for a core taken out; and the machine."""
+    made = [(s, s.service) for s in steps if s.service]
+    hand = _receiving([s for s, _ in made]) if workers else UNKNOWN_HAND
+    pieces, breadths = [], []
+    for s, v in made:
+        fetch, collate = v.fetch, v.collate
+        there = s.step - min(s.queued, s.step)
+        on_core = min(s.cpu, there)
+        breadths.append(s.cpu / there if there > 0 else 1.0)
+        step = (on_core, there - on_core + s.copy, s.device)
+        pieces.append(Piece(*fetch, collate[0] + v.beside, collate[1], hand, *step))
+    return pieces, Host(host_cores, min(max(1.0, median(breadths)), max(1.0, host_cores)))
+
+
+def _receiving(steps: Sequence[Step]) -> float:
+    """Seconds that receiving a made batch takes on average.
+
+    One that overtook the batch waited for was received within that one's wait, and looks free: only the sum is right.
+    """
+    spent = sorted(max(0.0, _since_made(s)) for s in steps)
+    middle = spent[len(spent) // 20 : len(spent) - len(spent) // 20]  # without rare stalls
+    return math.fsum(middle) / len(middle)
+
+
+def _since_made(step: Step) -> float:
+    """Of a step's wait, what came after its batch was made, standing in line for a core left out."""
+    end = step.service.end if step.service else math.inf
+    return min(step.wait, step.asked + step.wait - end) - step.lined
+
+
+def of_run(run: Run, ask: Sequence[int] = (), on_core: float | None = None) -> Diagnosis | None:
+    """A diagnosis of a run from its record, or None where it holds no waits.
+
+    Args:
+        run: one whose record holds the series "wait" and "step".
+        ask: worker counts to predict.
+        on_core: share of making a batch that needs a core; the rest is waiting for a disk. All of it if None.
+    """
+    steps = steps_of(run, 1.0 if on_core is None else on_core)
+    notes = [] if on_core is not None else [UNTOLD]
+    return diagnose(steps, ask=ask, notes=notes) if steps else None
+
+
+def steps_of(run: Run, on_core: float = 1.0) -> list[Step]:
+    """Steps from a run's record. Served in turn, waiting is making; whoever serves ahead is seen from outside only."""
+    waits, wholes = dict(run.series("wait")), dict(run.series("step"))
+    ahead = any(type(method).__name__ == "FastLoader" for method in run.recipe.methods)
+    found: list[Step] = []
+    now = 0.0
+    for step in sorted(waits.keys() & wholes.keys()):
+        wait, whole = waits[step] or 0.0, wholes[step] or 0.0
+        cpu = wait * on_core
+        made = None if ahead else Service(-1, now, now + wait, now + wait, cpu, cpu, 0, 0, 0, 0, 0)
+        rest = max(0.0, whole - wait)
+        found.append(Step(now, wait, wait, 0.0, 0.0, rest, rest, 0.0, 0.0, not found, made, ""))
+        now += whole
+    return found

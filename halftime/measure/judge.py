@@ -1,0 +1,124 @@
+"""The judgement of a proof: what two arms show, from the seeds that both have."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from halftime.measure import sequential
+from halftime.measure.sequential import Design
+from halftime.measure.statistics import Interval, Pair, difference, seeds_needed, speedup
+
+if TYPE_CHECKING:
+    from halftime.measure.proof import Arm
+
+Verdict = Literal["proved", "provisional", "hint", "not shown", "worse"]
+PROVED, PROVISIONAL = 5, 3  # seeds
+
+
+def judge(base: Arm, fast: Arm, workload: dict[str, Any], planned: int, design: Design | None = None) -> dict[str, Any]:
+    """What two arms show, from the seeds that both have: the fields of `Proof` from `ratio` on, and `complete`."""
+    slow, quick = {r.seed: r for r in base.runs}, {r.seed: r for r in fast.runs}
+    both = [(slow[s], quick[s]) for s in slow if s in quick]
+    found: dict[str, Any] = dict.fromkeys(("ratio", "least", "quality", "more"))
+    if not both:
+        return {**found, "verdict": "not shown", "complete": False, "settled": ""}
+    pairs: list[Pair] = [(b.hit and b.hit[1], b.seconds, f.hit and f.hit[1], f.seconds) for b, f in both]
+    ratio = speedup(pairs)
+    worst: list[Pair] = [((b.hit and b.hit[0]) or None, b.seconds, f.hit and f.hit[1], f.seconds) for b, f in both]
+    least = speedup(worst).estimate if all(b.hit and b.hit[0] and f.hit for b, f in both) else None
+    sign = 1.0 if workload["better"] == "higher" else -1.0
+    ended = [(sign * b.score, sign * f.score) for b, f in both if b.score is not None and f.score is not None]
+    failed = any(f.state == "failed" for _, f in both)
+    quality = difference([b for b, _ in ended], [f for _, f in ended]) if ended and not failed else None
+    margin, futile = float(workload["margin"]), False
+    if design is not None:
+        ratio, quality, futile = _repeated(pairs, ratio, ended, quality, design)
+    verdict = _verdict(ratio, quality, margin)
+    missed = any(not f.hit for _, f in both)
+    settled = _settled(verdict, ratio, quality, margin, design, futile=futile, missed=missed) if design else ""
+    more = _more(ratio, quality, margin) if verdict == "not shown" and design is None else None
+    return {
+        "ratio": ratio,
+        "least": least,
+        "quality": quality,
+        "verdict": verdict,
+        "more": more,
+        "complete": bool(settled) if design else len(both) == planned,
+        "settled": settled,
+    }
+
+
+def _repeated(
+    pairs: list[Pair], ratio: Interval, ended: list[tuple[float, float]], quality: Interval | None, design: Design
+) -> tuple[Interval, Interval | None, bool]:
+    """Both intervals as they hold after looking again and again, and whether the gain asked for would have shown.
+
+    An ordinary interval covers at one look that was fixed beforehand. Ends that censoring has opened stay open.
+    """
+    logs = [
+        math.log((base_run if base is None else base) / (fast_run if fast is None else fast))
+        for base, base_run, fast, fast_run in pairs
+    ]
+    time = sequential.follow(logs, design)
+    low = 0.0 if any(fast is None for _, _, fast, _ in pairs) else math.exp(time.low)
+    high = math.inf if any(base is None for base, *_ in pairs) or time.high > 700 else math.exp(time.high)
+    if quality is not None:
+        score = sequential.running([fast - base for base, fast in ended])
+        quality = dataclasses.replace(quality, low=score.low, high=score.high)
+    return dataclasses.replace(ratio, low=low, high=high), quality, time.futile
+
+
+def _settled(
+    verdict: Verdict,
+    ratio: Interval,
+    quality: Interval | None,
+    margin: float,
+    design: Design,
+    *,
+    futile: bool,
+    missed: bool,
+) -> str:
+    """Why a sequential proof stops here, or nothing where it goes on with another pair."""
+    if ratio.n < PROVISIONAL:
+        return ""
+    if verdict in ("proved", "worse"):
+        return f"stopped after {ratio.n} pairs: it is settled"
+    if quality is None:
+        return f"stopped after {ratio.n} pairs: a fast run failed"
+    if missed:
+        return f"stopped after {ratio.n} pairs: a fast run missed the target"
+    if futile and ratio.low <= 1.0:
+        return f"stopped after {ratio.n} pairs: a gain as large as was asked for would likely have shown by now"
+    if ratio.n >= design.most:
+        open_ = "the quality" if ratio.low > 1.0 and quality.low <= -margin else "it"
+        return f"stopped after {ratio.n} pairs, the most that were asked for: {open_} would need more"
+    return ""
+
+
+def _verdict(ratio: Interval, quality: Interval | None, margin: float) -> Verdict:
+    if ratio.n < PROVISIONAL:
+        better = (
+            quality is not None and ratio.estimate > 1.0 and quality.estimate > -margin and ratio.bound != "at most"
+        )
+        return "hint" if better else "not shown"
+    if ratio.high < 1.0 or (quality is not None and quality.high < -margin):
+        return "worse"
+    if ratio.low > 1.0 and quality is not None and quality.low > -margin:
+        return "proved" if ratio.n >= PROVED else "provisional"
+    return "not shown"
+
+
+def _more(ratio: Interval, quality: Interval | None, margin: float) -> int | None:
+    """More seeds after which both intervals would likely be clear, if the estimates stay as they are."""
+    if quality is None or ratio.low == 0.0:  # no number of seeds mends a fast arm that misses
+        return None
+    wanted = [
+        seeds_needed(math.log(ratio.estimate), ratio.sd),
+        seeds_needed(quality.estimate + margin, quality.sd, one_sided=True),
+    ]
+    if None in wanted:
+        return None
+    more = max(PROVISIONAL, *(n for n in wanted if n is not None)) - ratio.n
+    return more if more > 0 else None

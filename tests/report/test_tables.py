@@ -1,0 +1,14 @@
+"""The summary of a run on a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from halftime.report.tables import summary
+from tests.contract.tasks import recipe, task, trained
+
+
+def test_it_shows_the_receipt_of_what_was_consumed(tmp_path: Path) -> None:
+    run = trained(task(), recipe(steps=3), tmp_path)
+    assert len(run.receipt) == 32
+    assert f"order receipt {run.receipt} of 3 batches" in summary(run)
