@@ -85,7 +85,7 @@ def simulated_claims(rng: np.random.Generator, n: int) -> list[tables.Figure]:
     return found
 
 
-def powers(rng: np.random.Generator, n: int) -> tuple[list[tables.Figure], list[dict[str, Any]]]:
+def powers(rng: np.random.Generator, n: int, pilots: int = 150) -> tuple[list[tables.Figure], list[dict[str, Any]]]:
     """Quoted and found power, where the noise is known, and where a pilot of five seeds has guessed it."""
     figures, rows = [], []
     for noise in NOISES:
@@ -97,7 +97,7 @@ def powers(rng: np.random.Generator, n: int) -> tuple[list[tables.Figure], list[
             row["quoted"] = power_of(seeds, distance, pair)
             row["found"] = _shown(rng, distance, pair, seeds, n)
             row["off"] = abs(row["found"] - row["quoted"])
-            guesses = noise * np.sqrt(stats.chi2.rvs(4, size=40, random_state=rng) / 4)
+            guesses = noise * np.sqrt(stats.chi2.rvs(4, size=pilots, random_state=rng) / 4)
             asked = [seeds_for(distance, float(sd) * math.sqrt(2), known_by=PROVED) or 10**5 for sd in guesses]
             row["by a pilot of 5"] = float(np.mean([power_of(max(PROVED, k), distance, pair) for k in asked]))
             inside = [low <= noise <= high for low, high in (sd_interval(float(sd), 5) for sd in guesses)]

@@ -12,7 +12,7 @@ from halftime.measure.sequential import Design
 def test_figures_are_whole_and_near_what_was_predicted() -> None:
     rng = np.random.default_rng(0)
     figures = simulated_claims(rng, 60)
-    found, rows = powers(rng, 200)
+    found, rows = powers(rng, 200, pilots=10)
     figures += found
     assert all(0.0 <= row["found"] <= 1.0 and row["quoted"] >= 0.8 for row in rows)
     found, rows = savings(rng, 200)
