@@ -243,11 +243,13 @@ def test_it_lets_go_of_the_network(method: ht.Method, tmp_path: Path) -> None:
 
 
 PAIRS = tuple(itertools.combinations(SETTINGS, 2))
+# optimizers for which torch has no fused kernel: FusedOptimizer says so
+UNKERNELLED = {frozenset(("FusedOptimizer", one)) for one in ("AnyOptimizer", "Muon", "ScheduleFree")}
 
 
 @every_device
 def test_all_pairs_run_or_are_refused_by_name(device: str, tmp_path: Path) -> None:
-    ran, refused = 0, 0
+    ran, refused, by_name = 0, 0, set()
     for one, other in PAIRS:
         if one.slot == other.slot:
             with pytest.raises(BadRecipe) as error:
@@ -259,12 +261,18 @@ def test_all_pairs_run_or_are_refused_by_name(device: str, tmp_path: Path) -> No
         written = [recipe(one, other, steps=4), recipe(other, one, steps=4)]
         assert written[0] == written[1]
         assert written[0].hash == written[1].hash
-        runs = [trained(task(evaluations=2), what, tmp_path, device=device) for what in written]
+        try:
+            runs = [trained(task(evaluations=2), what, tmp_path, device=device) for what in written]
+        except BadRecipe as refusal:
+            assert {name(one), name(other)} & set(str(refusal).split(":"))
+            by_name.add(frozenset((name(one), name(other))))
+            continue
         first, second = (weights(run) for run in runs)
         assert same(first, second, device), f"{name(one)} and {name(other)}: the order in which they are written counts"
         assert all(t.isfinite().all() for t in first.values()), f"{name(one)} and {name(other)}"
         ran += 1
-    assert ran + refused == len(ALL) * (len(ALL) - 1) // 2
+    assert by_name == UNKERNELLED
+    assert ran + refused + len(by_name) == len(ALL) * (len(ALL) - 1) // 2
     assert ran > refused > 0
 
 
