@@ -25,9 +25,8 @@ from scipy import stats
 import halftime as ht
 from bench import tables
 from halftime.ledger.store import Ledger
-from halftime.measure.judge import judge
+from halftime.measure.judge import Arm, judge
 from halftime.measure.noise import power_of, sd_interval, seeds_for
-from halftime.measure.proof import Arm
 from halftime.measure.sequential import FEWEST, Design, boundaries, design
 from halftime.measure.statistics import speedup, spread
 from halftime.measure.tuned import Tuning

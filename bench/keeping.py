@@ -28,8 +28,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from bench import tables
-from halftime.data.caps import MIB, private
 from halftime.data.keeper import Keeper
+from halftime.data.limits import MIB, private
 
 PREDICTED = {
     "stall": "0 wait longer", "throughput": "at most 1 under, where the A/A says that nobody can tell",

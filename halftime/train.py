@@ -37,6 +37,7 @@ from halftime.run import Run
 from halftime.workload import Workload
 
 LOOP = PLACES[PLACES.index("lr_factor") :]  # the places that are reached in each step, or around evaluation
+_NOTHING = contextlib.nullcontext()
 
 
 @going_on.random_kept()
@@ -220,7 +221,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
 def _all(contexts: list[Any]) -> contextlib.AbstractContextManager[Any]:
     """Every context a place gave, entered together."""
     if not contexts:
-        return contextlib.nullcontext()
+        return _NOTHING
     stack = contextlib.ExitStack()
     for context in contexts:
         stack.enter_context(context())

@@ -26,6 +26,8 @@ from halftime.data.order import Order, key, shuffled
 from halftime.errors import BadData, shorten
 
 CPU = torch.device("cpu")
+NO_CHANCE = object()  # in place of a generator that was not seeded: whoever draws from it is told
+MANY = 64  # batches whose ids wait to be hashed
 Serve = Callable[["Feed", Iterator["Ticket"]], Generator[tuple["Ticket", Any]]]
 
 
@@ -46,6 +48,8 @@ class Tensors:
         columns: tensors of equal length, [N, ...] each: (inputs, targets), or one alone.
     """
 
+    draws = False  # nothing in `batch` is left to chance, so no generator need be seeded; one that draws says True
+
     def __init__(self, *columns: Tensor) -> None:
         self.columns = columns
 
@@ -56,9 +60,11 @@ class Tensors:
         row = tuple(c[index] for c in self.columns)
         return row if len(row) > 1 else row[0]
 
-    def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
+    def batch(self, indices: Tensor, generator: Any) -> Any:
         """Rows `indices` [B] of every column."""
-        rows = tuple(c[indices.to(c.device)] for c in self.columns)
+        if indices.device != self.columns[0].device:
+            indices = indices.to(self.columns[0].device)
+        rows = tuple(c[indices] for c in self.columns)
         return rows if len(rows) > 1 else rows[0]
 
     def with_columns(self, columns: tuple[Tensor, ...]) -> Self:
@@ -114,7 +120,6 @@ class Ticket(NamedTuple):
     ids: Tensor
 
 
-@dataclasses.dataclass
 class Served:
     """What was handed out last: `step` batches so far, its `epoch` and sample `ids`, and the receipt of all before.
 
@@ -122,16 +127,31 @@ class Served:
     consumed in the same order, over any number of stops.
     """
 
-    step: int = 0
-    ids: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
-    receipt: str = ""
-    epoch: int = 0
+    def __init__(self) -> None:
+        self.step, self.epoch, self.ids = 0, 0, torch.empty(0, dtype=torch.int64)
+        self._hash, self._waiting = b"", list[Tensor]()  # hashed when asked for, in bulk: it costs the loop less
+
+    def begin(self, step: int, receipt: str) -> None:
+        """Go on from a step, with the receipt of the steps before it."""
+        self.step, self._hash, self._waiting = step, bytes.fromhex(receipt), []
 
     def take(self, ticket: Ticket) -> None:
         """Note that a batch is handed out."""
-        before = bytes.fromhex(self.receipt)
-        self.receipt = hashlib.blake2b(ticket.ids.numpy().tobytes(), key=before, digest_size=16).hexdigest()
         self.step, self.epoch, self.ids = ticket.step + 1, ticket.epoch, ticket.ids
+        self._waiting.append(ticket.ids)
+        if len(self._waiting) == MANY:
+            self._add()
+
+    @property
+    def receipt(self) -> str:
+        """32 characters, or none before the first batch."""
+        self._add()
+        return self._hash.hex()
+
+    def _add(self) -> None:
+        for ids in self._waiting:
+            self._hash = hashlib.blake2b(ids.numpy().data, key=self._hash, digest_size=16).digest()
+        self._waiting.clear()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +204,7 @@ class Feed:
             step: the first to be served.
             receipt: of the steps before it.
         """
-        self.served.step, self.served.receipt = step, receipt
+        self.served.begin(step, receipt)
         serving = self.serve(self, self.tickets(step))
         with contextlib.closing(serving):
             for ticket, batch in serving:
@@ -204,6 +224,8 @@ def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int], generator: to
     """
     if hasattr(dataset, "served"):
         return dataset.served(indices, at[0], at[1])
+    if not getattr(dataset, "draws", True):
+        return dataset.batch(indices, NO_CHANCE)
     if hasattr(dataset, "batch"):
         return dataset.batch(indices, (generator or torch.Generator()).manual_seed(key(*at)))
     seed, epoch, position = at

@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 from halftime.data.batch import tensors
-from halftime.data.caps import MIB, Caps, Needs, cores, memory, private, resident, shared_memory
+from halftime.data.caps import Caps, Needs
 from halftime.data.controller import PAID, Controller
 from halftime.data.errands import COLLATE, CPU, DONE, WORK
 from halftime.data.lanes import Pool
+from halftime.data.limits import MIB, cores, memory, private, resident, shared_memory
 from halftime.errors import shorten
 
 BUSY = 0.7  # of the work on the processor: then it is the processor that it needs

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from halftime.data.caps import shared_memory as shm_free
 from halftime.data.controller import Controller, Setting
 from halftime.data.gauge import Gauge
 from halftime.data.lanes import Pool
+from halftime.data.limits import shared_memory as shm_free
 from halftime.errors import BadData, BadValue, shorten
 
 COUNT = 8  # steps between two looks at the workers' counters, which are cheap

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from halftime.data.batch import tensors
 from halftime.data.feed import Feed
+from halftime.data.limits import shared_memory
 
-SHARED = "/dev/shm"
 PLENTY = 2 << 30  # bytes of free shared memory with which nobody need count
 RAISE = "in a container, raise it with --shm-size=8g or --ipc=host"
 
@@ -43,8 +42,4 @@ def _free() -> int | None:
     """Free bytes of shared memory; None where it is not a file system."""
     if not sys.platform.startswith("linux"):
         return None
-    try:
-        there = os.statvfs(SHARED)
-    except OSError:
-        return 0
-    return there.f_bavail * there.f_frsize
+    return shared_memory() or 0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from halftime.data.cores import cores
+from halftime.data.limits import cores
 from halftime.data.replay import Host, Piece, Setting, interval, seconds_per_step, warm_up
 from halftime.data.service import Service
 from halftime.data.watch import Step

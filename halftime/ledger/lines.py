@@ -37,6 +37,7 @@ class Writer:
         self.path, self.every, self._ended, self._size = path, every, False, 0
         self._digest = hashlib.sha256()
         self._waiting: list[_Scalar] = []  # not yet looked at
+        self._seconds: list[tuple[int, float, float]] = []  # step, waited, in all: of the host, so always finite
         self._copies: list[_Copy] = []  # on their way from the device
         self._next = time.monotonic() + every
         self.standing: Callable[[], Record] = dict  # how far things are, for an end that nobody planned
@@ -65,8 +66,7 @@ class Writer:
                 self.scalar(f"loss/{name}", torch.stack([loss[name].detach() for loss in losses]).sum(), step)
         self.scalar("lr", lr, step)
         if began:
-            self.scalar("wait", wait, step)
-            self.scalar("step", time.perf_counter() - began, step)
+            self._seconds.append((step, wait, time.perf_counter() - began))
 
     def due(self) -> bool:
         """Whether it is time to flush."""
@@ -92,6 +92,7 @@ class Writer:
                 {"kind": "series", "key": key, "steps": _packed(steps), "values": [_short(v) for v in values]}
                 for key, (steps, values) in series.items()
             ]
+            + self._clocked()
         )
         bad = [
             (step, key)
@@ -100,6 +101,19 @@ class Writer:
             if not math.isfinite(value)
         ]
         return min(bad)[::-1] if bad else None
+
+    def _clocked(self) -> list[Record]:
+        """The seconds of the steps since the last flush."""
+        if not self._seconds:
+            return []
+        steps, waits, wholes = zip(*self._seconds, strict=True)
+        self._seconds = []
+        named = {"wait": waits, "step": wholes}
+        at = _packed(list(steps))
+        return [
+            {"kind": "series", "key": key, "steps": at, "values": [round(v, 6) for v in values]}
+            for key, values in named.items()
+        ]
 
     def record(self, kind: str, durable: bool = False, **content: Any) -> None:
         """Write one record at once; `durable` waits until it is on the disk."""

@@ -4,17 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from halftime.measure import sequential
 from halftime.measure.sequential import Design
-from halftime.measure.statistics import Interval, Pair, difference, seeds_needed, speedup
-
-if TYPE_CHECKING:
-    from halftime.measure.proof import Arm
+from halftime.measure.statistics import Interval, Pair, difference, median, seeds_needed, speedup, spread
+from halftime.measure.tuned import Tuning
+from halftime.recipe import Recipe
+from halftime.run import Run
 
 Verdict = Literal["proved", "provisional", "hint", "not shown", "worse"]
 PROVED, PROVISIONAL = 5, 3  # seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One recipe of a proof and its runs, in the order of the seeds."""
+
+    recipe: Recipe
+    runs: tuple[Run, ...]
+    tuning: Tuning
+
+    @property
+    def hits(self) -> list[float]:
+        """Seconds to target of the runs that met it."""
+        return [run.hit[1] for run in self.runs if run.hit]
+
+    @property
+    def typical(self) -> float | None:
+        """Median seconds to target, or None where half the runs or more missed it."""
+        middle = median([run.hit[1] if run.hit else math.inf for run in self.runs]) if self.runs else math.inf
+        return None if middle == math.inf else middle
+
+    @property
+    def noise(self) -> float | None:
+        """Spread between seeds: standard deviation of the log of the times to target."""
+        return spread([math.log(seconds) for seconds in self.hits])
+
+    @property
+    def seconds(self) -> float:
+        """Device-seconds of all its runs."""
+        return sum(run.device_seconds for run in self.runs)
 
 
 def judge(base: Arm, fast: Arm, workload: dict[str, Any], planned: int, design: Design | None = None) -> dict[str, Any]:

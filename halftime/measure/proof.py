@@ -10,42 +10,12 @@ from typing import Any
 from halftime.errors import BadData
 from halftime.ledger.lines import read
 from halftime.ledger.store import Ledger, load_all
-from halftime.measure.judge import Verdict, judge
+from halftime.measure.judge import Arm, Verdict, judge
 from halftime.measure.sequential import Design
-from halftime.measure.statistics import Interval, median, spread
-from halftime.measure.tuned import Tuning, tune_choices, tuning
+from halftime.measure.statistics import Interval
+from halftime.measure.tuned import tune_choices, tuning
 from halftime.recipe import Recipe
-from halftime.run import Run, attempt_files
-
-
-@dataclasses.dataclass(frozen=True)
-class Arm:
-    """One recipe of a proof and its runs, in the order of the seeds."""
-
-    recipe: Recipe
-    runs: tuple[Run, ...]
-    tuning: Tuning
-
-    @property
-    def hits(self) -> list[float]:
-        """Seconds to target of the runs that met it."""
-        return [run.hit[1] for run in self.runs if run.hit]
-
-    @property
-    def typical(self) -> float | None:
-        """Median seconds to target, or None where half the runs or more missed it."""
-        middle = median([run.hit[1] if run.hit else math.inf for run in self.runs]) if self.runs else math.inf
-        return None if middle == math.inf else middle
-
-    @property
-    def noise(self) -> float | None:
-        """Spread between seeds: standard deviation of the log of the times to target."""
-        return spread([math.log(seconds) for seconds in self.hits])
-
-    @property
-    def seconds(self) -> float:
-        """Device-seconds of all its runs."""
-        return sum(run.device_seconds for run in self.runs)
+from halftime.run import attempt_files
 
 
 @dataclasses.dataclass(frozen=True)

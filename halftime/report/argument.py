@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from halftime.measure.judge import PROVED, PROVISIONAL
-from halftime.measure.proof import Arm, Proof
+from halftime.measure.judge import PROVED, PROVISIONAL, Arm
+from halftime.measure.proof import Proof
 from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.report.words import NONE, change, clean, count, duration, fit, short, signed, times

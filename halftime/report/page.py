@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from halftime.ledger.lines import read
-from halftime.measure.judge import PROVED, PROVISIONAL
-from halftime.measure.proof import Arm, Proof
+from halftime.measure.judge import PROVED, PROVISIONAL, Arm
+from halftime.measure.proof import Proof
 from halftime.measure.statistics import median
 from halftime.report import argument, figures, waiting, words
 from halftime.run import Run, attempt_files

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from halftime.data.cores import cores
 from halftime.data.replay import Host, Piece, Setting, interval, seconds_per_step
 
 
@@ -58,16 +55,3 @@ def test_the_interval_holds_the_middle_and_widens_with_the_error() -> None:
     assert wide[1] == narrow[1]
     assert wide[2] / wide[0] > narrow[2] / narrow[0]
     assert interval(work, Setting(2), Host(2), 0.01) == narrow
-
-
-def test_cores_are_what_the_control_group_leaves(tmp_path: Path) -> None:
-    every = cores(tmp_path)
-    assert every >= 1
-    (tmp_path / "cpu.max").write_text("50000 100000\n")
-    assert cores(tmp_path) == 0.5
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert cores(tmp_path) == every
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("25000\n")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert cores(tmp_path) == 0.25

@@ -263,7 +263,7 @@ def test_as_many_processes_as_shared_memory_has_room_for(free: int, fits: tuple[
 
 
 def test_without_shared_memory_batches_are_made_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "SHARED", "/there/is/none")
+    monkeypatch.setattr(room, "_free", lambda: 0)
     ahead = Ahead(2)
     with pytest.warns(RuntimeWarning, match="--shm-size"):
         batches, _ = served(Feed(Rows(), 4, 0, serve=ahead), 0, "", 5)

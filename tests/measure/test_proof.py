@@ -11,7 +11,8 @@ import pytest
 
 import halftime as ht
 from halftime.ledger.store import Ledger
-from halftime.measure.proof import Arm, Proof, judge
+from halftime.measure.judge import Arm, judge
+from halftime.measure.proof import Proof
 from halftime.measure.tuned import Tuning, tuning
 from halftime.methods import SGD, AdamW, OneCycle
 from halftime.run import Evaluation, Run
