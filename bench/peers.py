@@ -59,6 +59,8 @@ class Batches:
 class Stamped(Tensors):
     """The same rows for halftime's own feed, with the same stamps."""
 
+    draws = False  # as the data set that it stands for
+
     def __init__(self, stamps: list[float], *columns: Tensor) -> None:
         super().__init__(*columns)
         self.stamps = stamps

@@ -48,7 +48,11 @@ class Tensors:
         columns: tensors of equal length, [N, ...] each: (inputs, targets), or one alone.
     """
 
-    draws = False  # nothing in `batch` is left to chance, so no generator need be seeded; one that draws says True
+    draws = False  # nothing in `batch` is left to chance, so no generator need be seeded
+
+    def __init_subclass__(cls) -> None:
+        if "batch" in vars(cls) and "draws" not in vars(cls):  # it may well draw: to be safe, unless it says otherwise
+            cls.draws = True
 
     def __init__(self, *columns: Tensor) -> None:
         self.columns = columns
