@@ -147,7 +147,8 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     def save() -> int:
         with clock.span("checkpoint"):
             log.record("checkpoint", durable=True, **standing())
-            about = {"plan": plan.segments, "paced": pacer is not None, **standing()}
+            about = {"plan": plan.segments, "paced": pacer is not None, "seconds": clock.seconds}
+            about |= {"tried": tried, "receipt": feed.served.receipt}
             checkpoint.write(folder / "checkpoints", step, going_on.state(network, optimizer, acting, where, **about))
         return step
 
@@ -160,14 +161,8 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         live.judged(step, plan.total, clock.seconds, score)
 
     model.train()
-    named = (workload.name, recipe, seed, workload.target, quiet)
-    with (
-        contextlib.suppress(Diverged),
-        log,
-        Interrupts() as stop,
-        Live(*named) as live,
-        contextlib.ExitStack() as ending,
-    ):
+    live = Live(workload.name, recipe, seed, workload.target, quiet)
+    with contextlib.suppress(Diverged), log, Interrupts() as stop, live, contextlib.ExitStack() as ending:
         if state.get("notice"):
             log.record("event", text=live.say(state["notice"]))
         batches = ending.enter_context(contextlib.closing(feed.batches(tried, state.get("receipt", ""))))

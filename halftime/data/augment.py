@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from halftime.data.images import mirrored
 from halftime.data.keyed import bits, uniform, whole
 
 Edge = Literal["reflect", "zero"]
@@ -180,3 +179,13 @@ def mixed(values: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
     values = values if values.is_floating_point() else values.to(torch.float32)
     own = shares.to(values.device, values.dtype).view(-1, *[1] * (values.ndim - 1))
     return values * own + values[partners.to(values.device)] * (1 - own)
+
+
+def mirrored(positions: Tensor, side: int) -> Tensor:
+    """Positions outside 0 to side - 1 thrown back at the edge, which itself is not doubled.
+
+    >>> mirrored(torch.arange(-2, 6), 4).tolist()
+    [2, 1, 0, 1, 2, 3, 2, 1]
+    """
+    positions = positions.abs()
+    return (side - 1) - ((side - 1) - positions).abs()

@@ -101,7 +101,7 @@ def as_dataset(source: Any, where: str) -> Dataset:
     if len(source) == 0:
         raise BadData(f"{where}: the data set is empty")
     try:
-        with _random_kept():
+        with random_kept():
             split(source[0])
     except BadData as error:
         raise BadData(f"{where}: {error}") from None
@@ -234,7 +234,7 @@ def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int], generator: to
         return dataset.batch(indices, (generator or torch.Generator()).manual_seed(key(*at)))
     seed, epoch, position = at
     samples = []
-    with _random_kept():
+    with random_kept():
         for offset, index in enumerate(indices.tolist()):
             bits = key(seed, epoch, position + offset)
             torch.default_generator.manual_seed(bits)
@@ -245,7 +245,7 @@ def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int], generator: to
 
 
 @contextlib.contextmanager
-def _random_kept() -> Iterator[None]:
+def random_kept() -> Iterator[None]:
     """Afterwards, the random states of torch, Python and NumPy are as they were."""
     state = torch.get_rng_state(), random.getstate(), np.random.get_state()
     try:

@@ -9,6 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from halftime.data.augment import moved
+
 
 class Images:
     """Images and their classes; `batch` normalises and augments, a single sample is normalised only.
@@ -79,33 +81,3 @@ def draw(count: int, shift: int, flip: bool, generator: torch.Generator) -> tupl
     if not flip:
         return moves, torch.zeros(count, dtype=torch.bool, device=device)
     return moves, torch.randint(0, 2, (count,), generator=generator, device=device).bool()
-
-
-def moved(images: Tensor, moves: Tensor, flips: Tensor) -> Tensor:
-    """Move each image and mirror it in at the edge, then flip some.
-
-    Args:
-        images: any type, [B, C, H, W].
-        moves: (down, right) for each image, [B, 2], each smaller than the side.
-        flips: whether to turn it left to right, bool [B].
-
-    Returns:
-        A new tensor of the same shape.
-    """
-    count, channels, height, width = images.shape
-    moves, flips = moves.to(images.device), flips.to(images.device)
-    rows = mirrored(torch.arange(height, device=images.device) - moves[:, :1], height)
-    columns = mirrored(torch.arange(width, device=images.device) - moves[:, 1:], width)
-    columns = torch.where(flips[:, None], columns.flip(1), columns)
-    pixels = (rows[:, :, None] * width + columns[:, None, :]).view(count, 1, height * width)
-    return images.flatten(2).gather(2, pixels.expand(-1, channels, -1)).view_as(images)
-
-
-def mirrored(positions: Tensor, side: int) -> Tensor:
-    """Positions outside 0 to side - 1 thrown back at the edge, which itself is not doubled.
-
-    >>> mirrored(torch.arange(-2, 6), 4).tolist()
-    [2, 1, 0, 1, 2, 3, 2, 1]
-    """
-    positions = positions.abs()
-    return (side - 1) - ((side - 1) - positions).abs()

@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 
 from halftime.data import adapters
 from halftime.data.batch import tensors
-from halftime.data.feed import _random_kept
+from halftime.data.feed import random_kept
 from halftime.errors import BadData, shorten
 
 SHARED = Path("/dev/shm")
@@ -54,7 +54,7 @@ def _batch_bytes(loader: Any) -> int:
     """Of one batch, from its first sample; 0 where there is no looking without consuming."""
     if isinstance(loader.dataset, IterableDataset):
         return 0
-    with _random_kept():
+    with random_kept():
         sample = loader.dataset[0]
     return sum(t.numel() * t.element_size() for t in tensors(sample)) * (loader.batch_size or 1)
 

@@ -92,7 +92,7 @@ def curves(
             _target(chart, frame, y, target, better == "lower")
             _hits(chart, x, y(target), lines, length)
 
-    return _twice(name, title, about, keys, 300.0, 52.0, draw)
+    return twice(name, title, about, keys, 300.0, 52.0, draw)
 
 
 def _target(chart: Chart, frame: Frame, y: Scale, target: float, below: bool) -> None:
@@ -150,7 +150,7 @@ def spans(
                 _span(chart, x, y, s, length)
 
     longest = max((width_of(label) for label, _ in rows), default=0.0)
-    return _twice(name, title, about, keys, each * max(1, len(rows)) + 8, min(150.0, 16 + longest), draw, 8.0)
+    return twice(name, title, about, keys, each * max(1, len(rows)) + 8, min(150.0, 16 + longest), draw, 8.0)
 
 
 def strip(
@@ -200,7 +200,7 @@ def strip(
         if interval:
             _whisker(chart, x, frame.top + 44, interval)
 
-    return _twice(name, title, about, (), 66.0, 16.0, draw, 34.0 if lines else 10.0)
+    return twice(name, title, about, (), 66.0, 16.0, draw, 34.0 if lines else 10.0)
 
 
 def scores(
@@ -231,10 +231,10 @@ def scores(
             for i, spot in enumerate(spots):
                 chart.mark(SHAPES[style], x(spot.value), y + 6 * (i % 3 - 1), style, spot.name)
 
-    return _twice(name, title, about, (), 44.0 * len(arms) + 8, 48.0, draw, 8.0)
+    return twice(name, title, about, (), 44.0 * len(arms) + 8, 48.0, draw, 8.0)
 
 
-def _twice(
+def twice(
     name: str, title: str, about: str, keys: Keys, height: float, left: float, draw: Draw, above: float = 30.0
 ) -> Markup:
     """Draw for both widths, the legend on top."""

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from halftime.diagnose.starved import Diagnosis, of_run, steps_of
-from halftime.report.charts import _twice
+from halftime.report.charts import twice
 from halftime.report.svg import Chart, Frame, Scale
 from halftime.report.words import count, short
 from halftime.run import Run
@@ -68,7 +68,7 @@ def strip(name: str, steps: Sequence[tuple[float, float]]) -> Markup:
             chart.rect(left, middle, wide, frame.bottom - middle, "bar k0")
             chart.rect(left, top, wide, middle - top, "bar k1")
 
-    return _twice(name, "What the steps waited for", about, KEYS, 150.0, 52.0, draw)
+    return twice(name, "What the steps waited for", about, KEYS, 150.0, 52.0, draw)
 
 
 def queue(name: str, depths: Sequence[tuple[int, float]]) -> Markup:
@@ -86,7 +86,7 @@ def queue(name: str, depths: Sequence[tuple[int, float]]) -> Markup:
         chart.x_axis(x, frame, "step")
         chart.line([(x(s), y(d)) for s, d in points], "curve k0")
 
-    return _twice(name, "Queue depth", about, (), 110.0, 52.0, draw)
+    return twice(name, "Queue depth", about, (), 110.0, 52.0, draw)
 
 
 def _parts(values: Sequence[Any]) -> list[Sequence[Any]]:

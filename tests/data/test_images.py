@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from halftime.data.augment import mirrored, moved
 from halftime.data.feed import Feed, digest
-from halftime.data.images import Images, draw, mirrored, moved
+from halftime.data.images import Images, draw
 
 
 def made(count: int = 40, channels: int = 3, height: int = 8, width: int = 6, **how) -> Images:
