@@ -217,4 +217,3 @@ def _chosen(node: ast.expr, method: Method) -> ast.expr:
     while isinstance(node, ast.IfExp) and (known := decided(node.test, method)) is not None:
         node = node.body if known[0] else node.orelse
     return node
-

@@ -12,8 +12,22 @@ from typing import Any
 
 from halftime.errors import BadRecipe, HalftimeError, InputError
 from halftime.export.edits import Edits, applied
-from halftime.export.modules import FUNCTIONS, Definition, External, Module, Ours, Use, Uses, inside, meaning, ours, read
+from halftime.export.modules import (
+    FUNCTIONS,
+    Definition,
+    External,
+    Module,
+    Ours,
+    Use,
+    Uses,
+    inside,
+    meaning,
+    ours,
+    read,
+)
 from halftime.export.stand_ins import STAND_INS
+from halftime.export.tidy import joined
+from halftime.export.words import described
 
 TOKEN = re.compile(r"__carried_(\d+)__")  # stands for a definition's name until all names are known
 
@@ -33,10 +47,14 @@ class Bundle:
 
     Args:
         chosen: definitions to take in place of others, by (module, name).
+        dropped: (class, function in it) of ours that nothing in the script calls.
     """
 
-    def __init__(self, chosen: Mapping[tuple[str, str], tuple[str, str]] | None = None) -> None:
-        self.chosen = STAND_INS | dict(chosen or {})
+    def __init__(
+        self, chosen: Mapping[tuple[str, str], tuple[str, str]], dropped: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
+        self.chosen = {**STAND_INS, **chosen}
+        self.dropped = dropped
         self.numbers: dict[Definition, int] = {}
         self.pieces: dict[int, Piece] = {}
         self.imports: set[External] = set()
@@ -52,9 +70,7 @@ class Bundle:
         assert isinstance(found, Definition), (module, name)
         return self._carry(found)
 
-    def render(
-        self, module: Module, node: ast.AST, names: Mapping[str, str] | None = None, method: Any = None
-    ) -> str:
+    def render(self, module: Module, node: ast.AST, names: Mapping[str, str] | None = None, method: Any = None) -> str:
         """The text of an expression or statement with its outside names made the script's.
 
         Args:
@@ -67,7 +83,9 @@ class Bundle:
         edits.add(node)
         begin, end = module.statement(node) if isinstance(node, ast.stmt) else module.span(node)
         text = applied(module.text, begin, end, edits.made)
-        return textwrap.dedent(text).strip("\n") if isinstance(node, ast.stmt) else text
+        if isinstance(node, ast.stmt):
+            return textwrap.dedent(text).strip("\n")
+        return joined(text) if "\n" in text else text
 
     def constant(self, method: Any, field: str) -> str:
         """The name at the top of the script for one field of a method."""
@@ -119,9 +137,10 @@ class Bundle:
         text = self.render(module, node, method=method)
         needs = self._needs.pop()
         text = re.sub(r"^def \w+\(self(?:, )?", f"def __carried_{number}__(", text)
-        about = (type(method).__doc__ or "").splitlines()[0]
         head, body = text.split(":\n", 1)
-        self.pieces[number] = Piece(self.section, f'{head}:\n    """{about}"""\n{body}', sorted(needs), set())
+        gap = "\n" if body.lstrip().startswith(("def ", "class ", "@")) else ""
+        text = f'{head}:\n    """{described(type(method))}."""\n{gap}{body}'
+        self.pieces[number] = Piece(self.section, text, sorted(needs), set())
         self.bound |= Uses.of(node).bound
         self._needs[-1].add(number)
         return f"__carried_{number}__"
@@ -133,7 +152,9 @@ class Bundle:
         expression: ast.expr = node
         while isinstance(found, Ours):
             if not chain:
-                raise BadRecipe(f"{module.name}, line {node.lineno}: {node.id} is a module of halftime: use what is in it")
+                raise BadRecipe(
+                    f"{module.name}, line {node.lineno}: {node.id} is a module of halftime: use what is in it"
+                )
             expression = chain.pop(0)
             found = inside(found.module, expression.attr)  # type: ignore[attr-defined]
         if isinstance(found, External):
@@ -141,10 +162,11 @@ class Bundle:
         if not isinstance(found, Definition):
             return None
         if use.note and not _is_alias(found):
-            target = self.chosen.get((found.module, found.name), (found.module, found.name))
-            if Definition(*target) not in self.numbers:  # not worth carrying for an annotation's sake
-                self.imports.add(External("typing", "Any", "Any"))
-                return expression, "Any"
+            target = Definition(*self.chosen.get((found.module, found.name), (found.module, found.name)))
+            if target in self.numbers:
+                return expression, f"__carried_{self.numbers[target]}__"
+            self.imports.add(External("typing", "Any", "Any"))  # not worth carrying for an annotation's sake
+            return expression, "Any"
         return expression, self._carry(found)
 
     def statements(self, module: Module, nodes: Iterable[ast.stmt]) -> None:
@@ -170,7 +192,11 @@ class Bundle:
 def stem(kind: type) -> str:
     """How the script calls a method's parts: by its file, or by its class where the file is the user's."""
     module = kind.__module__.split(".")[-1]
-    return module if kind.__module__.startswith("halftime.methods.") else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+    return (
+        module
+        if kind.__module__.startswith("halftime.methods.")
+        else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+    )
 
 
 def _builtin(name: str) -> str:

@@ -38,7 +38,8 @@ class Edits:
         if self.method is not None:
             gone += self._folded(node)
         inside_gone = {id(n) for g in gone for n in ast.walk(g)}
-        for use in Uses.of(*([] if node in gone else [node])).found:
+        free = frozenset({"self"} if self.method is not None else ())
+        for use in Uses.of(*([] if node in gone else [node]), free=free).found:
             if id(use.node) not in inside_gone:
                 self._use(use)
 
@@ -86,9 +87,11 @@ class Edits:
             self.made.append((begin, self.module.span(places[-1])[1] + 1, ""))
             places_above = True
         gone: list[ast.AST] = [*places]
-        for part in node.body if places_above else ():
-            if isinstance(part, FUNCTIONS) and part.name in ("state_dict", "load_state_dict"):
-                self.made.append((*self.module.statement(part), ""))
+        for part in node.body:
+            record = places_above and getattr(part, "name", "") in ("state_dict", "load_state_dict")
+            if isinstance(part, FUNCTIONS) and (record or (node.name, part.name) in self.bundle.dropped):
+                begin, end = self.module.statement(part)
+                self.made.append((len(self.module.text[:begin].rstrip()) + 1, end, ""))
                 gone.append(part)
         return gone
 

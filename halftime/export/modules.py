@@ -106,7 +106,9 @@ def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             yield from ((alias.asname or alias.name.split(".")[0], node) for alias in node.names)
         else:
-            yield from ((n.id, node) for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+            yield from (
+                (n.id, node) for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            )
 
 
 def meaning(module: Module, name: str) -> Meaning | None:
@@ -147,16 +149,17 @@ class Use:
 class Uses(ast.NodeVisitor):
     """Finds the names that a piece of code takes from outside it, and those it binds."""
 
-    def __init__(self) -> None:
+    def __init__(self, free: frozenset[str] = frozenset()) -> None:
+        self.free = free
         self.found: list[Use] = []
         self.bound: set[str] = set()
         self._scopes: list[set[str]] = []
         self._note = False
 
     @classmethod
-    def of(cls, *nodes: ast.AST) -> Uses:
-        """Of some nodes."""
-        uses = cls()
+    def of(cls, *nodes: ast.AST, free: frozenset[str] = frozenset()) -> Uses:
+        """Of some nodes; the arguments in `free` count as coming from outside."""
+        uses = cls(free)
         for node in nodes:
             uses.visit(node)
         return uses
@@ -196,7 +199,8 @@ class Uses(ast.NodeVisitor):
             if part is not None:
                 self.visit(part)
         self._noted(node.returns, *(a.annotation for a in _arguments(node.args)))
-        self._scope({a.arg for a in _arguments(node.args)} | stores(node.body), node.body)
+        given = {a.arg for a in _arguments(node.args)} - self.free
+        self._scope(given | stores(node.body), node.body)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]  # noqa: N815
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +15,11 @@ from halftime.data.pack import Pack
 from halftime.errors import BadRecipe
 from halftime.export.acts import Acts, Translator
 from halftime.export.bundle import Bundle
-from halftime.export.modules import External
+from halftime.export.modules import FUNCTIONS, External, read
 from halftime.export.setup import SetUp, set_up
 from halftime.export.stand_ins import PLAIN
 from halftime.export.task import Reader, Task
-from halftime.export.words import about, literal
+from halftime.export.words import about, described, literal
 from halftime.export.tidy import broken, import_lines, joined
 from halftime.measure.plan import Plan
 from halftime.recipe import Recipe
@@ -62,16 +63,25 @@ def script(
     if recipe.minutes is not None and plan is None:
         raise BadRecipe("a budget in minutes has no steps until it was trained: give --run ID, or a budget in steps")
     live = set_up(workload, recipe, seed, device, plan)
-    return Composer(live, recipe, seed, source).text(about(workload, recipe, seed, live.plan, runs), name)
+    dropped: frozenset[tuple[str, str]] = frozenset()
+    while True:  # what nothing calls is left out, and then what only that called
+        composer = Composer(live, recipe, seed, source, dropped)
+        text = composer.text(about(workload, recipe, seed, live.plan, runs), name)
+        idle = unused(composer.bundle, text)
+        if not idle:
+            return text
+        dropped |= idle
 
 
 class Composer:
     """Puts one script together."""
 
-    def __init__(self, live: SetUp, recipe: Recipe, seed: int, source: str) -> None:
+    def __init__(
+        self, live: SetUp, recipe: Recipe, seed: int, source: str, dropped: frozenset[tuple[str, str]]
+    ) -> None:
         self.live, self.recipe, self.seed = live, recipe, seed
         kind = _kind(live.feed.dataset)
-        self.bundle = Bundle({(PLAIN, "fetch"): (PLAIN, f"fetch_{kind}")})
+        self.bundle = Bundle({(PLAIN, "fetch"): (PLAIN, f"fetch_{kind}")}, dropped)
         self.task: Task = Reader(self.bundle, live.workload, source).run()
         self.acts: Acts = Translator(self.bundle, live, self.task.loss).run()
         self.bundle.section = "data"
@@ -85,8 +95,8 @@ class Composer:
     def text(self, about: str, name: str) -> str:
         """The whole script."""
         self.bundle.imports |= {External("torch", None, "torch")}
-        evaluate, due = self._evaluate(), self._due()
         main = self._main(name)
+        evaluate, due = self._evaluate(), self._due()
         body = "\n".join([*self._pieces({"evaluation": [*due, *evaluate]}), *main])
         names = self._names(body)
         body = re.sub(r"__carried_(\d+)__", lambda m: names[int(m.group(1))], body)
@@ -109,7 +119,7 @@ class Composer:
         before = None
         for name, (method, _, value) in sorted(self.bundle.constants.items(), key=self._written):
             if method is not before:
-                lines += ["", f"# {type(method).__name__}: {(type(method).__doc__ or '').splitlines()[0]}"]
+                lines += ["", f"# {type(method).__name__}: {described(type(method))}"]
             lines.append(f"{name} = {literal(value)}")
             before = method
         return lines
@@ -120,6 +130,7 @@ class Composer:
 
     def _pieces(self, more: Mapping[str, list[str]]) -> list[str]:
         """What is carried, by section; inside a section, what is needed stands above what needs it."""
+        self._move_up()
         order: dict[str, list[int]] = {section: [] for section in SECTIONS}
         done: set[int] = set()
 
@@ -139,13 +150,28 @@ class Composer:
         lines: list[str] = []
         for section, numbers in order.items():
             texts = [t for n in numbers if (t := self.bundle.pieces[n].text)] + more.get(section, [])
+            texts.sort(key=lambda t: not _early(t))
             lines += ["", "", f"# --- {SECTIONS[section]} ---"] * bool(texts)
             flat = True
             for text in texts:
                 now = not re.match(r"(@|def |class |async |#)", text)
-                lines += ["" if flat and now else "\n", text] if not (flat and now and lines[-1].startswith("#")) else ["", text]
+                lines += (
+                    ["" if flat and now else "\n", text]
+                    if not (flat and now and lines[-1].startswith("#"))
+                    else ["", text]
+                )
                 flat = now
         return [line for text in lines for line in text.split("\n")]
+
+    def _move_up(self) -> None:
+        """What a piece needs as it is read stands in no later section."""
+        order, moved = list(SECTIONS), True
+        while moved:
+            moved = False
+            for piece in self.bundle.pieces.values():
+                for other in (self.bundle.pieces[n] for n in piece.eager):
+                    if order.index(other.section) > order.index(piece.section):
+                        other.section, moved = piece.section, True
 
     def _names(self, body: str) -> dict[int, str]:
         """One name for each carried definition; its own, unless something else has that."""
@@ -154,7 +180,11 @@ class Composer:
         names: dict[int, str] = {}
         for what, number in self.bundle.numbers.items():
             bare, file = what.name.lstrip("_"), what.module.split(".")[-1].removeprefix("halftime_user_workload_")
-            wishes = [what.name] * (what.name == bare) + [bare, f"{file}_{bare}", *(f"{bare}_{i}" for i in range(2, 99))]
+            wishes = [what.name] * (what.name == bare) + [
+                bare,
+                f"{file}_{bare}",
+                *(f"{bare}_{i}" for i in range(2, 99)),
+            ]
             fits = (w for i, w in enumerate(wishes) if w not in given and (i == 0 and w == what.name or w not in local))
             names[number] = next(fits)
             given.add(names[number])
@@ -216,7 +246,10 @@ class Composer:
     def _main(self, name: str) -> list[str]:
         once, task = self.acts.once, self.task
         self.bundle.section = "steps"
-        self.bundle.imports |= {External("torch", "Tensor", "Tensor"), External("safetensors.torch", "save_file", "save_file")}
+        self.bundle.imports |= {
+            External("torch", "Tensor", "Tensor"),
+            External("safetensors.torch", "save_file", "save_file"),
+        }
         lines = ["device = torch.device(DEVICE)", "", "# data", *task.before]
         lines += [f"train = {task.train}", f"valid = {task.valid}", "", "# network", "torch.manual_seed(SEED)"]
         lines.append(f"model = {task.model}.to(device)")
@@ -230,13 +263,23 @@ class Composer:
             lines += ["", "# loss", *once["loss"]]
         lines += ["", "# optimizer", *self._optimizer(), *once["start"]]
         lines += ["", "# training", *self._loop(stream[0])]
-        lines += ["", *_within(self.acts.evaluating, [self._weights()]), "return weights"]
-        text = ["    " + line if line else "" for line in "\n".join(lines).split("\n")]
+        lines += ["", *_within(self.acts.evaluating, [self._weights()])]
+        text = re.sub(
+            r"\n{3,}", "\n\n", "\n".join("    " + line if line else "" for line in "\n".join(lines).split("\n"))
+        )
         head = ["", "", "def main() -> dict[str, Tensor]:", '    """Train, and return the final weights."""']
-        return [*head, *text, "", "", 'if __name__ == "__main__":', f'    save_file(main(), "{name}.safetensors")']
+        return [
+            *head,
+            *text.split("\n"),
+            "",
+            "",
+            'if __name__ == "__main__":',
+            f'    save_file(main(), "{name}.safetensors")',
+        ]
 
     def _feed(self) -> tuple[list[str], tuple[str, str]]:
         """(statements, (all batches, the first batch alone))."""
+        self.bundle.section = "data"
         if not self.fed:
             batches = f"{self.bundle.name(PLAIN, 'batches')}(train, BATCH_SIZE, SEED)"
             return [], (batches, f"next({batches})")
@@ -297,6 +340,7 @@ class Composer:
     def _compute_loss(self) -> list[str]:
         backward = self.bundle.name("halftime.places", "plain_backward")
         self.bundle.imports.add(External("collections.abc", "Callable", "Callable"))
+        self.bundle.section = "steps"
         head = f"def compute_loss(backward: Callable[[Any], None] = {backward}) -> None:"
         return [head, *_indented(self._losses("backward({})")), ""]
 
@@ -318,7 +362,7 @@ class Composer:
 
     def _weights(self) -> str:
         model = "network" if self.live.wrapped else "model"
-        return f"weights = {{name: t.detach().cpu().clone().contiguous() for name, t in {model}.state_dict().items()}}"
+        return f"return {{name: t.detach().cpu().clone().contiguous() for name, t in {model}.state_dict().items()}}"
 
     def _moved(self, batch: str) -> str:
         """Inputs and targets of a batch, on the device."""
@@ -338,6 +382,23 @@ def _kind(dataset: Any) -> str:
     if type(dataset) in (Tensors, Pack):
         return "rows"
     return "served" if hasattr(dataset, "served") else "batch" if hasattr(dataset, "batch") else "samples"
+
+
+def unused(bundle: Bundle, text: str) -> frozenset[tuple[str, str]]:
+    """(class, function in it) of ours that nothing in a script calls."""
+    asked = set(re.findall(r"\.([A-Za-z_]\w*)", text))
+    found = set()
+    for what in bundle.numbers:
+        node = read(what.module).bindings.get(what.name) if what.module.startswith("halftime.") else None
+        if isinstance(node, ast.ClassDef) and all(ast.unparse(b).split(".")[-1] == "Places" for b in node.bases):
+            names = {f.name for f in node.body if isinstance(f, FUNCTIONS)}
+            found |= {(node.name, n) for n in names if not n.startswith("__") and n not in asked}
+    return frozenset(found) - bundle.dropped
+
+
+def _early(text: str) -> bool:
+    """Whether a piece is a constant that needs nothing carried."""
+    return not re.match(r"(@|def |class |async )", text) and "__carried_" not in text.split("=", 1)[-1]
 
 
 def _within(contexts: list[str], lines: list[str]) -> list[str]:

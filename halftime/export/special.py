@@ -27,7 +27,9 @@ def any_optimizer(method: Any) -> str:
 
 def schedule_free(method: Any) -> str:
     """The library's optimizer."""
-    kind, memory = ("AdamW", "betas=(self.beta, 0.999)") if method.algorithm == "adamw" else ("SGD", "momentum=self.beta")
+    kind, memory = (
+        ("AdamW", "betas=(self.beta, 0.999)") if method.algorithm == "adamw" else ("SGD", "momentum=self.beta")
+    )
     library = 'importlib.import_module("schedulefree")'
     return f"{library}.{kind}ScheduleFree(decay_groups(model, self.weight_decay), lr=self.lr, {memory})"
 

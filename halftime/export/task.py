@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from halftime.data.feed import Tensors
 from halftime.errors import BadWorkload
 from halftime.export.bundle import Bundle
-from halftime.export.modules import FUNCTIONS, USER, Definition, External, Module, inside, meaning, read, stores
+from halftime.export.modules import FUNCTIONS, USER, Definition, Module, inside, meaning, read, stores
 from halftime.workload import Workload
 
 READ = ("workload", "methods", "recipe")  # what the command line looks for in a user's file
@@ -41,6 +41,25 @@ class _Given:
     node: ast.expr
     names: Mapping[str, str]
     values: Mapping[str, _Given]
+
+
+class _Names(Mapping[str, str]):
+    """What names stand for inside a function: arguments are written out when they are asked for, locals stay."""
+
+    def __init__(self, reader: Reader, values: Mapping[str, _Given], local: set[str]) -> None:
+        self.reader, self.values_, self.local = reader, values, local
+
+    def __getitem__(self, name: str) -> str:
+        return name if name in self.local else self.reader._render(self.values_[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({*self.values_, *self.local})
+
+    def __len__(self) -> int:
+        return len({*self.values_, *self.local})
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.local or name in self.values_
 
 
 class Reader:
@@ -87,7 +106,9 @@ class Reader:
         node = module.bindings.get("workload")
         value = getattr(node, "value", None)
         if not isinstance(node, (ast.Assign, ast.AnnAssign)) or value is None:
-            raise BadWorkload(f"{module.name.removeprefix(USER)}: assign `workload` at the top of the file, to export it")
+            raise BadWorkload(
+                f"{module.name.removeprefix(USER)}: assign `workload` at the top of the file, to export it"
+            )
         return value  # type: ignore[no-any-return]
 
     def _keep_statements(self) -> None:
@@ -127,7 +148,7 @@ class Reader:
         if not all(isinstance(s, (ast.Assign, ast.AnnAssign, ast.Expr)) for s in before):
             return None
         values = self._bound(given, node, target)
-        names = {name: self._render(value) for name, value in values.items()} | {name: name for name in local}
+        names = _Names(self, values, local)
         for statement in before:
             self.before += self.bundle.render(self.module, statement, names).splitlines()
         return self._reduced(_Given(self.module, last.value, names, values))
@@ -186,11 +207,3 @@ class Reader:
             inner = text.removeprefix("(").removesuffix(")").removesuffix(",")
             return f"{self.bundle.name('halftime.data.feed', 'Tensors')}({inner})"
         return f"{self.bundle.name('halftime.export.plain', 'as_dataset')}({text})"
-
-
-def module_of(source: str, files: Iterable[str]) -> str:
-    """The module that a user's file was loaded as, or the built-in name as it is."""
-    return next(iter(files), source)
-
-
-__all__ = ["External", "Reader", "Task", "module_of"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import sys
 import tokenize
@@ -91,43 +92,53 @@ def broken(line: str) -> list[str]:
             continue
         if len(indent) + 4 + len(inner) <= WIDTH:
             return [head, f"{indent}    {inner}", indent + tail]
-        parts = _parts(inner)
-        lines = [piece for part in parts for piece in broken(f"{indent}    {part},")]
+        parts = _clauses(inner) or _parts(inner)
+        comma = "," if not _clauses(inner) and (len(parts) > 1 or _called(line, begin)) else ""
+        lines = [piece for part in parts for piece in broken(f"{indent}    {part}{comma}")]
         return [head, *lines, indent + tail]
     return [line]
 
 
-def _brackets(line: str) -> list[tuple[int, int]]:
-    """Outermost pairs of brackets, the last one first."""
-    found, depth, begin, quote = [], 0, 0, ""
+def _called(line: str, begin: int) -> bool:
+    """Whether a bracket holds the arguments of a call."""
+    return line[begin] == "(" and bool(re.search(r"[\w)\]]$", line[:begin]))
+
+
+def _clauses(inner: str) -> list[str]:
+    """A comprehension in brackets, its `for` and `if` apart; nothing where it is none."""
+    depths = _depths(inner)
+    cuts = [m.start() for m in re.finditer(r" (?:for|if) ", inner) if depths[m.start()] == 0]
+    if len(_parts(inner)) > 1 or not any(inner.startswith(" for ", cut) for cut in cuts):
+        return []
+    ends = [*cuts, len(inner)]
+    return [inner[: ends[0]], *(inner[a + 1 : b] for a, b in itertools.pairwise(ends))]
+
+
+def _depths(line: str) -> list[int]:
+    """How many brackets are open at each character; -1 inside a text."""
+    found, depth, quote = [], 0, ""
     for i, c in enumerate(line):
         if quote:
+            found.append(-1)
             quote = "" if c == quote and line[i - 1] != "\\" else quote
-        elif c in "\"'":
-            quote = c
-        elif c in "([{":
-            begin, depth = (i if depth == 0 else begin), depth + 1
-        elif c in ")]}":
-            depth -= 1
-            if depth == 0:
-                found.append((begin, i))
-    return found[::-1]
+            continue
+        quote = c if c in "\"'" else ""
+        depth -= c in ")]}"
+        found.append(depth)
+        depth += c in "([{"
+    return found
+
+
+def _brackets(line: str) -> list[tuple[int, int]]:
+    """Outermost pairs of brackets, the last one first."""
+    at = [i for i, depth in enumerate(_depths(line)) if depth == 0 and line[i] in "()[]{}"]
+    return list(zip(at[::2], at[1::2], strict=False))[::-1]
 
 
 def _parts(inner: str) -> list[str]:
     """What commas separate, outside of any brackets."""
-    parts, depth, quote, begin = [], 0, "", 0
-    for i, c in enumerate(inner):
-        if quote:
-            quote = "" if c == quote and inner[i - 1] != "\\" else quote
-        elif c in "\"'":
-            quote = c
-        elif c in "([{)]}":
-            depth += 1 if c in "([{" else -1
-        elif c == "," and depth == 0:
-            parts.append(inner[begin:i].strip())
-            begin = i + 1
-    return [*parts, *([last] if (last := inner[begin:].strip()) else [])]
+    cuts = [-1, *(i for i, depth in enumerate(_depths(inner)) if depth == 0 and inner[i] == ","), len(inner)]
+    return [part for a, b in itertools.pairwise(cuts) if (part := inner[a + 1 : b].strip())]
 
 
 def import_lines(imports: Iterable[External]) -> list[str]:

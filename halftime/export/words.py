@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -45,6 +46,12 @@ def _short(line: str, width: int = 118) -> list[str]:
         return [line]
     at = line.rfind(" ", 0, width)
     return [line[:at], *_short("        " + line[at + 1 :], width)] if at > 8 else [line]
+
+
+def described(kind: type) -> str:
+    """What a method does, in a line: as its file says, where it has one of its own."""
+    file = sys.modules[kind.__module__] if kind.__module__.startswith("halftime.methods.") else kind
+    return (file.__doc__ or kind.__name__).splitlines()[0].removesuffix(".")
 
 
 def literal(value: Any) -> str:
