@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from halftime.errors import BadRecipe
-from halftime.export.bundle import Bundle, stem
+from halftime.export.bundle import Bundle, stem, uses
 from halftime.export.folding import decided
-from halftime.export.modules import FUNCTIONS, Module, read
+from halftime.export.modules import FUNCTIONS, External, Module, read
 from halftime.export.setup import SetUp
 from halftime.export.special import SPECIAL
 from halftime.places import PLACES, Method, Places, overrides
@@ -20,6 +19,9 @@ SECTIONS = {  # of the script, in which what a place needs is defined
     "data": "data", "batch": "data", "model": "network", "init": "network", "loss": "loss", "optimizer": "optimizer",
     "lr_factor": "schedule", "evaluating": "evaluation", "evaluated": "evaluation",
 }  # fmt: skip
+
+
+REFUSED: Mapping[str, str] = {}  # methods that cannot be exported, by name, and why
 
 
 @dataclasses.dataclass
@@ -63,6 +65,9 @@ class Translator:
 
     def run(self) -> Acts:
         """All of them, in the order in which a run reaches them."""
+        for name in (type(method).__name__ for method in self.live.methods):
+            if name in REFUSED:
+                raise BadRecipe(f"{name} cannot be exported: {REFUSED[name]}: leave it out of the recipe")
         for place in ("data", "model", "init", "loss", "optimizer"):
             self.bundle.section = SECTIONS[place]
             for method in self.live.methods:
@@ -170,7 +175,7 @@ class Translator:
         module, node = self._node(method, place)
         made = SPECIAL.get(type(method).__name__, {}).get(place)
         if made is not None and type(method).__module__.startswith("halftime.methods."):
-            return self._special(method, place, given, made(method))
+            return self._special(method, place, given, *made(method))
         body = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
         *before, last = body
         simple = isinstance(last, ast.Return) and all(isinstance(s, ast.Expr) for s in before)
@@ -178,15 +183,17 @@ class Translator:
             simple, before = True, body[:-1]
         value = getattr(last, "value", None)
         if not simple or value is None:
-            return Code([], f"{self._function(method, place)}({', '.join(given)})")
+            asked = [text for a, text in zip(node.args.args[1:], given, strict=True) if a.arg in uses(node)]
+            return Code([], f"{self._function(method, place)}({', '.join(asked)})")
         names = self._names(method, place, given)
         chosen = _chosen(value, method)
         statements = [self.bundle.render(module, s, names, method) for s in before]
         return Code(statements, self.bundle.render(module, value, names, method), chosen)
 
-    def _special(self, method: Method, place: str, given: Sequence[str], text: str) -> Code:
+    def _special(self, method: Method, place: str, given: Sequence[str], text: str, library: str = "") -> Code:
         """A place that is written anew for the script, in the names of the method's own file."""
         file = read(type(method).__module__)
+        self.bundle.imports |= {External(library, None, library.split(".")[0])} if library else set()
         tree = ast.parse(text)
         module = dataclasses.replace(file, text=text, tree=tree)
         (statement,) = tree.body

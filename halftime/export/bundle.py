@@ -131,13 +131,15 @@ class Bundle:
             self.pieces[number] = Piece(self.section, "", [first], {first})
 
     def function(self, name: str, module: Module, node: ast.FunctionDef, method: Any) -> str:
-        """Carry what a method does in a place as a function of its own, and return what stands for its name."""
+        """Carry what a method does in a place as a function of its own; returns what stands for its name."""
         number = self.numbers.setdefault(Definition("", name), len(self.numbers))
         self._needs.append(set())
         text = self.render(module, node, method=method)
         needs = self._needs.pop()
         text = re.sub(r"^def \w+\(self(?:, )?", f"def __carried_{number}__(", text)
         head, body = text.split(":\n", 1)
+        for unasked in (a.arg for a in node.args.args if a.arg not in uses(node)):
+            head = re.sub(rf"(, )?\b{unasked}: [\w.]+", "", head).replace("(, ", "(")
         gap = "\n" if body.lstrip().startswith(("def ", "class ", "@")) else ""
         text = f'{head}:\n    """{described(type(method))}."""\n{gap}{body}'
         self.pieces[number] = Piece(self.section, text, sorted(needs), set())
@@ -187,6 +189,12 @@ class Bundle:
                 self.pieces[number].needs.append(before)
                 self.pieces[number].eager.add(before)
             before = number
+
+
+def uses(node: ast.FunctionDef) -> set[str]:
+    """The arguments that a function makes use of."""
+    names = {n.id for s in node.body for n in ast.walk(s) if isinstance(n, ast.Name)}
+    return names & {a.arg for a in node.args.args}
 
 
 def stem(kind: type) -> str:

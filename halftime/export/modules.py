@@ -1,4 +1,4 @@
-"""Source files as the exporter reads them: what their names mean, and which names a piece of code takes from outside."""
+"""Source files as the exporter reads them: what their names mean, and what a piece of code takes from outside."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import halftime
+from halftime.errors import BadWorkload
 
 USER = "halftime_user_"  # how the command line names the files that a user gave it
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -88,11 +89,32 @@ def ours(module: str) -> bool:
     return module.split(".")[0] == "halftime" or module.startswith(USER)
 
 
-@functools.cache
+def module_of(source: str) -> str:
+    """The module that a user's file was loaded as; the name of a built-in workload as it is.
+
+    Args:
+        source: a built-in name, or a path that ends in .py.
+
+    Raises:
+        BadWorkload: the file was not loaded, or another one of its name was loaded later.
+    """
+    if not source.endswith(".py"):
+        return source
+    name = f"{USER}workload_{Path(source).stem}"
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    if loaded is None or Path(loaded).resolve() != Path(source).resolve():
+        raise BadWorkload(f"{source} is not the file that the workload was loaded from")
+    return name
+
+
 def read(name: str) -> Module:
     """The source of an imported module."""
     module = sys.modules.get(name) or importlib.import_module(name)
-    text = Path(str(module.__file__)).read_text()
+    return _parsed(name, Path(str(module.__file__)).read_text())
+
+
+@functools.cache
+def _parsed(name: str, text: str) -> Module:
     tree = ast.parse(text)
     return Module(name, text, tree, dict(_bindings(tree.body)))
 
@@ -164,10 +186,10 @@ class Uses(ast.NodeVisitor):
             uses.visit(node)
         return uses
 
-    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> None:
         self._name(node, ())
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> None:
         chain, root = [node], node.value
         while isinstance(root, ast.Attribute):
             chain, root = [root, *chain], root.value
@@ -193,7 +215,7 @@ class Uses(ast.NodeVisitor):
             self.visit(node)
         self._scopes.pop()
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self.bound.add(node.name)
         for part in (*node.decorator_list, *node.args.defaults, *node.args.kw_defaults):
             if part is not None:
@@ -204,19 +226,19 @@ class Uses(ast.NodeVisitor):
 
     visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]  # noqa: N815
 
-    def visit_Lambda(self, node: ast.Lambda) -> None:  # noqa: N802
+    def visit_Lambda(self, node: ast.Lambda) -> None:
         for part in (*node.args.defaults, *node.args.kw_defaults):
             if part is not None:
                 self.visit(part)
         self._scope({a.arg for a in _arguments(node.args)}, [node.body])
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         self._noted(node.annotation)
         self.visit(node.target)
         if node.value is not None:
             self.visit(node.value)
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self.bound.add(node.name)
         for part in (*node.decorator_list, *node.bases, *node.keywords, *node.body):
             self.visit(part)

@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import os
 import random
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,11 +26,11 @@ from halftime.data.order import key
 
 FILES = {  # the names of each data set's files, one pattern for each group of them; any of the forms will do
     "fashion_mnist": [
-        ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
+        [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     ],
     "cifar10": [["cifar-10-binary.tar.gz"], ["train-*.parquet", "test-*.parquet"]],
     "tinyshakespeare": [["input.txt"]],
-}  # fmt: skip
+}
 
 
 def cache() -> Path:
@@ -177,10 +178,8 @@ def to_device(dataset: Any, device: torch.device) -> Any:
     return dataset.with_columns(tuple(column.to(device) for column in dataset.columns))
 
 
-def to_pack(dataset: Any, folder: Any = None, where: str = "auto", device: torch.device | None = None) -> Any:
-    """The data set over columns in flat files, which are written into a temporary folder by each run."""
-    import tempfile
-
+def packed(dataset: Any, where: str, device: torch.device) -> Any:
+    """The data set over columns in flat files, which each run writes into a temporary folder."""
     if not hasattr(dataset, "columns"):  # samples that are read one by one: read them once
         dataset = as_dataset(default_collate([dataset[i] for i in range(len(dataset))]))
     place = tempfile.TemporaryDirectory()
@@ -188,10 +187,10 @@ def to_pack(dataset: Any, folder: Any = None, where: str = "auto", device: torch
     for number, column in enumerate(dataset.columns):
         path = Path(place.name) / f"{number}.npy"
         np.save(path, column.numpy(), allow_pickle=False)
-        mapped.append(torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)))
-    packed = dataset.with_columns(tuple(mapped))
-    packed.place = place  # the files are needed as long as the data set
-    return packed
+        mapped.append(torch.from_numpy(np.load(path, mmap_mode=None if where == "memory" else "c")))
+    served = dataset.with_columns(tuple(column.to(device) if where == "device" else column for column in mapped))
+    served.place = place  # the files are needed as long as the data set
+    return served
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The recipe set up once in this process: it shows what acts in the loop, and refuses here what could not be trained."""
+"""The recipe set up once in this process: it shows what acts in the loop, and refuses what could not be trained."""
 
 from __future__ import annotations
 

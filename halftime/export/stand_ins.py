@@ -15,7 +15,7 @@ STAND_INS: Mapping[tuple[str, str], tuple[str, str]] = {
     ("halftime.data.sources", "cache"): (PLAIN, "cache"),
     ("halftime.data.sources", "files"): (PLAIN, "files"),
     ("halftime.data.storage", "to_device"): (PLAIN, "to_device"),
-    ("halftime.data.storage", "to_pack"): (PLAIN, "to_pack"),
     ("halftime.data.workers", "Ahead"): (PLAIN, "Ahead"),
+    ("halftime.methods.packed", "packed"): (PLAIN, "packed"),
     ("halftime.workload", "Workload"): ("types", "SimpleNamespace"),
 }

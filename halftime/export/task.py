@@ -15,8 +15,36 @@ from halftime.workload import Workload
 
 READ = ("workload", "methods", "recipe")  # what the command line looks for in a user's file
 RESERVED = frozenset(
-    "model network optimizer feed train valid device step progress factor inputs targets outputs loss score sample "
-    "update groups options base weights loss_of compute_loss".split()
+    (
+        "model",
+        "network",
+        "optimizer",
+        "feed",
+        "train",
+        "valid",
+        "device",
+        "step",
+        "progress",
+        "factor",
+        "inputs",
+        "targets",
+        "outputs",
+        "loss",
+        "score",
+        "sample",
+        "update",
+        "group",
+        "base",
+        "rates",
+        "batch",
+        "stream",
+        "weights",
+        "compute_loss",
+        "part",
+        "wanted",
+        "share",
+        "event",
+    )
 )  # variables of `main`
 ATOMS = (ast.Constant, ast.Name, ast.Attribute, ast.Call, ast.Tuple, ast.List, ast.Dict, ast.Subscript)
 

@@ -27,6 +27,8 @@ ALLOWED = {  # what a room may import of halftime; the files at the top are room
     "diagnose": {"diagnose", "errors", "data", "ledger", "places", "workload", "run", "measure"},
     "report": {"diagnose", "errors", "places", "recipe", "workload", "run", "ledger", "measure", "report"},
     "workloads": {"errors", "data", "workload", "workloads", "measure"},
+    "export": {"data", "diagnose", "errors", "export", "measure", "methods", "places", "recipe", "run", "workload",
+               "workloads"},
     "train": {"errors", "data", "diagnose", "ledger", "measure", "places", "recipe", "report", "run", "workload"},
     "search": {"errors", "data", "ledger", "measure", "places", "recipe", "run", "train", "workload", "search"},
 }  # fmt: skip

@@ -133,6 +133,7 @@ COMMANDS = {
     "noise": ["workload", "--recipe", "--seeds", "--gain", "--power", "--price", "--device", "--json"],
     "prove": ["workload", "--base", "--fast", "--seeds", "--sequential", "--gain", "--noise", "--most", "--device",
               "--json", "--out"],
+    "export": ["workload", "--recipe", "--run", "--seed", "--device", "--out", "--force"],
     "runs": ["--json"],
     "show": ["run", "--json"],
     "report": ["records", "--out", "--json"],
