@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", metavar="FILE", help="a JSON file, a Python file, or a name in recipes/")
     parser.add_argument("--run", metavar="RUN", help="a recorded run: its workload, recipe, seed and steps")
     parser.add_argument("--seed", type=int, metavar="S", help="of weights, order and augmentation (0)")
-    parser.add_argument("--device", metavar="D", help="on which the recipe is tried first; the fastest there is")
+    parser.add_argument("--device", metavar="D", help="on which it trains; the fastest there is, where the script runs")
     parser.add_argument("--out", required=True, metavar="FILE.py", help="where to write the script")
     parser.add_argument("--force", action="store_true", help="write it even where a file lies already")
 

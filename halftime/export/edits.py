@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from halftime.errors import BadRecipe
 from halftime.export.folding import decided
-from halftime.export.modules import FUNCTIONS, Definition, External, Module, Use, Uses
+from halftime.export.modules import FUNCTIONS, USER, Definition, External, Module, Use, Uses
 from halftime.export.tidy import without_examples, without_pragmas
+from halftime.export.words import literal
 from halftime.places import Places
 
 if TYPE_CHECKING:
@@ -68,6 +71,8 @@ class Edits:
             if field not in self.method.to_dict():
                 raise BadRecipe(f"{type(self.method).__name__} cannot be exported: a place of it uses self.{field}")
             return self._replace(use.chain[0], self.bundle.constant(self.method, field))
+        if name == "__file__" and self.module.name.startswith(USER):
+            return self._replace(use.node, literal(str(Path(str(sys.modules[self.module.name].__file__)).resolve())))
         if name in self.names:
             return self._replace(use.node, self.names[name])
         change = self.bundle.use(self.module, use)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import sys
+from pathlib import Path
 from typing import Any
 
 from halftime.errors import BadRecipe
@@ -9,7 +12,7 @@ from halftime.export.acts import Translator
 from halftime.export.bundle import TOKEN, Bundle
 from halftime.export.layout import names, sections, unused
 from halftime.export.loop import Loop, kind_of
-from halftime.export.modules import External, module_of
+from halftime.export.modules import USER, External, module_of
 from halftime.export.setup import SetUp, set_up
 from halftime.export.stand_ins import PLAIN
 from halftime.export.task import Reader
@@ -39,7 +42,7 @@ def script(
         recipe: methods, budget and batch size.
         seed: of weights, order and augmentation.
         source: where the workload is made: a built-in name, or the path of the user's file that was loaded.
-        device: on which the recipe is tried before it is written down; the fastest there is if None.
+        device: on which it trains; the fastest there is if None, here and where the script runs.
         plan: the steps of a run whose budget was in minutes.
         runs: records of this workload and recipe, whose scores the script tells.
         name: of the script, without its ending.
@@ -52,11 +55,11 @@ def script(
     live = set_up(workload, recipe, seed, device, plan)
     dropped: frozenset[tuple[str, str]] = frozenset()
     while True:  # what nothing calls is left out, and then what only that called
-        composer = Composer(live, recipe, seed, module_of(source), dropped)
+        composer = Composer(live, recipe, seed, module_of(source), device, dropped)
         text = composer.text(about(workload, recipe, seed, live.plan, runs), name)
         idle = unused(composer.bundle, text)
         if not idle:
-            return text
+            return _free(text)
         dropped |= idle
 
 
@@ -64,9 +67,15 @@ class Composer:
     """Puts one script together."""
 
     def __init__(
-        self, live: SetUp, recipe: Recipe, seed: int, source: str, dropped: frozenset[tuple[str, str]]
+        self,
+        live: SetUp,
+        recipe: Recipe,
+        seed: int,
+        source: str,
+        device: str | None,
+        dropped: frozenset[tuple[str, str]],
     ) -> None:
-        self.live, self.recipe, self.seed = live, recipe, seed
+        self.live, self.recipe, self.seed, self.device, self.source = live, recipe, seed, device, source
         self.bundle = Bundle({(PLAIN, "fetch"): (PLAIN, f"fetch_{kind_of(live.feed.dataset)}")}, dropped)
         task = Reader(self.bundle, live.workload, source).run()
         acts = Translator(self.bundle, live, task.loss).run()
@@ -80,8 +89,17 @@ class Composer:
         body = "\n".join([*sections(self.bundle, {"evaluation": evaluation}), *main])
         known = names(self.bundle, body)
         body = TOKEN.sub(lambda m: known[int(m.group(1))], body)
-        head = [f'"""{about}"""', "", *import_lines(self.bundle.imports), "", *self._constants()]
+        head = [f'"""{about}{self._beside()}"""', "", *import_lines(self.bundle.imports), "", *self._constants()]
         return "\n".join(_unbroken([*head, *body.split("\n")])).rstrip() + "\n"
+
+    def _beside(self) -> str:
+        """Which of the user's other files the script imports."""
+        if not self.source.startswith(USER):
+            return ""
+        folder = Path(str(sys.modules[self.source].__file__)).parent
+        tops = sorted({one.module.split(".")[0] for one in self.bundle.imports})
+        found = [top for top in tops if (folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file()]
+        return f"It imports {', '.join(found)} from the folder of the workload's file.\n" if found else ""
 
     def _constants(self) -> list[str]:
         """Named numbers: first those of the run, then those of each method."""
@@ -93,7 +111,8 @@ class Composer:
         if self.recipe.micro_batch:
             lines.append(f"MICRO_BATCH = {self.recipe.micro_batch}")
         lines.append(f"EVALUATIONS = {self.live.workload.evaluations}  # evenly spread over the training")
-        lines.append('DEVICE = "cuda" if torch.cuda.is_available() else "cpu"')
+        fastest = '"cuda" if torch.cuda.is_available() else "cpu"'
+        lines.append(f"DEVICE = {literal(self.device) if self.device else fastest}")
         before = None
         for name, (method, _, value) in sorted(self.bundle.constants.items(), key=self._written):
             if method is not before:
@@ -105,6 +124,18 @@ class Composer:
     def _written(self, item: tuple[str, tuple[Any, str, Any]]) -> tuple[int, int]:
         method, field, _ = item[1]
         return self.live.methods.index(method), list(method.to_dict()).index(field)
+
+
+def _free(text: str) -> str:
+    """The script, if it imports nothing of halftime."""
+    for node in ast.walk(ast.parse(text)):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+        if any(name.split(".")[0] == "halftime" for name in names):
+            raise BadRecipe(
+                f"cannot be exported: a function imports {names[0]} when it is called: import it at the top"
+            )
+    return text
 
 
 def _unbroken(lines: list[str]) -> list[str]:
