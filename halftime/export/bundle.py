@@ -158,7 +158,7 @@ class Bundle:
                     f"{module.name}, line {node.lineno}: {node.id} is a module of halftime: use what is in it"
                 )
             expression = chain.pop(0)
-            found = inside(found.module, expression.attr)  # type: ignore[attr-defined]
+            found = inside(found.module, expression.attr)
         if isinstance(found, External):
             self.imports.add(found)
         if not isinstance(found, Definition):

@@ -245,9 +245,10 @@ class Uses(ast.NodeVisitor):
 
     def generic_visit(self, node: ast.AST) -> None:
         if not isinstance(node, COMPREHENSIONS):
-            return super().generic_visit(node)
+            super().generic_visit(node)
+            return
         names = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
-        return self._scope(names, ast.iter_child_nodes(node))
+        self._scope(names, ast.iter_child_nodes(node))
 
 
 def _arguments(given: ast.arguments) -> list[ast.arg]:

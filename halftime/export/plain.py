@@ -13,6 +13,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
+from halftime.data.batch import mapped, size
 from halftime.data.order import key
 
 FILES = {  # the names of each data set's files, one pattern for each group of them; any of the forms will do
@@ -143,7 +145,7 @@ class Feed:
 
     def indices(self, epoch: int) -> Tensor:
         """The samples of an epoch, cut to whole batches."""
-        order = self.order(self.seed, epoch, len(self.dataset))
+        order: Tensor = self.order(self.seed, epoch, len(self.dataset))
         return order[: max(1, len(order) // self.batch_size) * self.batch_size]
 
     @property
@@ -171,6 +173,14 @@ class Feed:
         for ticket, batch in self.serve(self, self.tickets()):
             self.served.step, self.served.epoch, self.served.ids = ticket.step + 1, ticket.epoch, ticket.ids
             yield batch
+
+
+def micro_batches(inputs: Any, targets: Any, at_most: int) -> Iterator[tuple[Any, Any, float]]:
+    """(inputs, targets, share of the batch) in pieces of `at_most` samples."""
+    samples = size(inputs)
+    for first in range(0, samples, at_most):
+        cut = itemgetter(slice(first, first + at_most))
+        yield mapped(inputs, cut), mapped(targets, cut), (min(first + at_most, samples) - first) / samples
 
 
 def to_device(dataset: Any, device: torch.device) -> Any:
@@ -218,9 +228,9 @@ class Ahead:
 
     def _by_processes(self, feed: Feed, tickets: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         asked, paired = itertools.tee(tickets)
-        options = {"num_workers": self.workers, "prefetch_factor": self.ahead}
+        options: Any = {"num_workers": self.workers, "prefetch_factor": self.ahead}
         # a generator of its own: the loader's draws must not move the training's
-        made = DataLoader(Making(feed), sampler=asked, batch_size=None, generator=torch.Generator(), **options)  # type: ignore[arg-type]
+        made: Any = DataLoader(Making(feed), sampler=asked, batch_size=None, generator=torch.Generator(), **options)  # type: ignore[arg-type]
         yield from zip(paired, made, strict=False)
 
 
@@ -228,7 +238,7 @@ class Making:
     """Makes the batch of a ticket, in another process."""
 
     def __init__(self, feed: Feed) -> None:
-        self.feed = dataclasses.replace(feed, serve=None, served=None)
+        self.feed = dataclasses.replace(feed, serve=None, served=SimpleNamespace())
 
     def __getitem__(self, ticket: Any) -> Any:
         return next(in_turn(self.feed, iter([ticket])))[1]

@@ -89,7 +89,9 @@ class Composer:
         body = "\n".join([*sections(self.bundle, {"evaluation": evaluation}), *main])
         known = names(self.bundle, body)
         body = TOKEN.sub(lambda m: known[int(m.group(1))], body)
-        head = [f'"""{about}{self._beside()}"""', "", *import_lines(self.bundle.imports), "", *self._constants()]
+        asked = {n.id for n in ast.walk(ast.parse(body)) if isinstance(n, ast.Name)} | {"torch"}
+        imports = {one for one in self.bundle.imports if one.bound in asked}
+        head = [f'"""{about}{self._beside()}"""', "", *import_lines(imports), "", *self._constants()]
         return "\n".join(_unbroken([*head, *body.split("\n")])).rstrip() + "\n"
 
     def _beside(self) -> str:

@@ -8,6 +8,7 @@ PLAIN = "halftime.export.plain"
 
 STAND_INS: Mapping[tuple[str, str], tuple[str, str]] = {
     ("halftime.errors", "shorten"): ("", "repr"),
+    ("halftime.data.batch", "micro_batches"): (PLAIN, "micro_batches"),
     ("halftime.data.feed", "Feed"): (PLAIN, "Feed"),
     ("halftime.data.feed", "Tensors"): (PLAIN, "Tensors"),
     ("halftime.data.feed", "in_turn"): (PLAIN, "in_turn"),
