@@ -12,6 +12,7 @@ from halftime.errors import BadValue
 if TYPE_CHECKING:
     from halftime.recipe import Recipe
     from halftime.run import Run
+    from halftime.workload import Workload
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,9 @@ def run(given: argparse.Namespace) -> int:
     from halftime.measure.plan import Plan
 
     before = Ledger().run(given.run) if given.run else None
-    workload, known, source = read.workload(given.workload or (before.workload["source"] if before else ""))
+    workload, known, source = read.workload(given.workload or _source(before))
+    if before is not None:
+        _same(before, workload)
     recipe, seed = _recipe(given, known, before), given.seed
     if seed is None:
         seed = before.seed if before else 0
@@ -63,6 +66,21 @@ def _check(given: argparse.Namespace, path: Path) -> None:
         raise BadValue(f"--out {path} is a folder: name a file")
     if path.exists() and not given.force:
         raise BadValue(f"--out {path}: there is a file already: give another name, or --force to write over it")
+
+
+def _source(before: Run | None) -> str:
+    """Where a run found its workload."""
+    if before is None or not before.workload["source"]:
+        raise BadValue("the run was started from Python and does not know its workload's file: name WORKLOAD as well")
+    return str(before.workload["source"])
+
+
+def _same(before: Run, workload: Workload) -> None:
+    """Refuse to call a script the repetition of a run on other data."""
+    from halftime.data.feed import digest
+
+    if digest(workload.train) + digest(workload.valid) != before.workload["data"]:
+        raise BadValue(f"the data of {workload.name} are no longer those of run {before.id}: export the recipe instead")
 
 
 def _recipe(given: argparse.Namespace, known: tuple[type, ...], before: Run | None) -> Recipe:

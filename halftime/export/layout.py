@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping
 
 from halftime.export.bundle import Bundle
-from halftime.export.modules import FUNCTIONS, USER, read
+from halftime.export.modules import FUNCTIONS, USER, read, stores
 
 SECTIONS = {
     "data": "Data", "network": "Network", "loss": "Loss", "optimizer": "Optimizer", "schedule": "Schedule",
     "steps": "Steps", "evaluation": "Evaluation",
 }  # fmt: skip
+WRITTEN = ("main", "evaluate", "due", "progress_at")
 
 
 def sections(bundle: Bundle, more: Mapping[str, list[str]]) -> list[str]:
@@ -61,16 +62,26 @@ def _move_up(bundle: Bundle) -> None:
 
 
 def names(bundle: Bundle, body: str) -> dict[int, str]:
-    """One name for each carried definition; its own, unless something else has that."""
-    local = set(re.findall(r"\b[A-Za-z_]\w*\b", body))
-    given = {one.bound for one in bundle.imports} | set(bundle.constants)
+    """One name for each carried definition: its own, unless something else in the script has that."""
+    words = set(re.findall(r"\b[A-Za-z_]\w*\b", body))
+    given = {one.bound for one in bundle.imports} | set(bundle.constants) | _taken(body)
     found: dict[int, str] = {}
     for what, number in bundle.numbers.items():
         bare, file = what.name.lstrip("_"), what.module.split(".")[-1].removeprefix(f"{USER}workload_")
-        wishes = [what.name] * (what.name == bare) + [bare, f"{file}_{bare}", *(f"{bare}_{i}" for i in range(2, 99))]
-        fits = (w for i, w in enumerate(wishes) if w not in given and ((i == 0 and w == what.name) or w not in local))
-        found[number] = next(fits)
+        others = (f"{file}_{bare}", *(f"{bare}_{i}" for i in range(2, 99)))
+        fresh = (wish for wish in (bare, *others) if wish not in given and wish not in words)
+        own = what.name == bare and bare not in given
+        found[number] = bare if own else next(fresh)
         given.add(found[number])
+    return found
+
+
+def _taken(body: str) -> set[str]:
+    """The functions that are written for each script, and the variables in them."""
+    found = set(WRITTEN)
+    for node in ast.parse(body).body:
+        if isinstance(node, ast.FunctionDef) and node.name in WRITTEN:
+            found |= stores(node.body) | {a.arg for a in node.args.args}
     return found
 
 

@@ -64,6 +64,15 @@ def test_a_recorded_run_is_repeated_with_its_own_seed() -> None:
     assert Path("train_fast.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
 
 
+def test_a_run_on_other_data_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "mine.py", "--recipe", "fast.json", "--device", "cpu") == 0
+    (folder,) = Path("ledger/runs").iterdir()
+    Path("mine.py").write_text(FILE.replace("manual_seed(0)", "manual_seed(1)"))
+    assert call("export", "--run", folder.name, "--out", "train_fast.py") == 2
+    assert "no longer those of run" in capsys.readouterr().err
+    assert not Path("train_fast.py").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

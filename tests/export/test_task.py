@@ -187,6 +187,59 @@ methods = (Brighter,)
     assert executed([plain], tmp_path)["plain"] == digest_of_weights(weights(trained(workload, what, tmp_path)))
 
 
+NAMES = '''
+import torch
+from torch import nn
+
+import halftime as ht
+
+x = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+BATCH_SIZES = 3
+
+
+def train():
+    return x, (x.sum(1) > 0).long()
+
+
+def evaluate(outputs, targets):
+    return (outputs.argmax(1) == targets).float()
+
+
+def loss(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets)
+
+
+def network():
+    return nn.Linear(5, 2)
+
+
+def model():
+    return network()
+
+
+class Wrapped(ht.Method):
+    """Put something around the network."""
+
+    slot = "wrapping"
+
+    def model(self, model):
+        return nn.Sequential(model)
+
+
+workload = ht.Workload(name="names", model=model, train=train(), valid=train(), loss=loss, score=evaluate)
+methods = (Wrapped,)
+'''
+
+
+def test_names_of_the_user_make_way_for_those_of_the_loop(tmp_path: Path) -> None:
+    (tmp_path / "names.py").write_text(NAMES)
+    workload, (kind,), source = read.workload(str(tmp_path / "names.py"))
+    what = RECIPE.plus(kind())
+    plain = exported(tmp_path / "plain.py", workload, what, source)
+    assert "def names_evaluate(" in plain.read_text()
+    assert executed([plain], tmp_path)["plain"] == digest_of_weights(weights(trained(workload, what, tmp_path)))
+
+
 def test_a_file_that_was_not_loaded_is_refused(tmp_path: Path) -> None:
     workload, source = loaded(written(tmp_path, "one", FORMS["tensors"]))
     with pytest.raises(BadWorkload, match="not the file"):
