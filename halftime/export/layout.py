@@ -55,10 +55,10 @@ def _move_up(bundle: Bundle) -> None:
     order, moved = list(SECTIONS), True
     while moved:
         moved = False
-        for piece in bundle.pieces.values():
-            for other in (bundle.pieces[n] for n in piece.eager):
-                if order.index(other.section) > order.index(piece.section):
-                    other.section, moved = piece.section, True
+        pairs = [(piece, bundle.pieces[n]) for piece in bundle.pieces.values() for n in piece.eager]
+        for piece, needed in pairs:
+            if order.index(needed.section) > order.index(piece.section):
+                needed.section, moved = piece.section, True
 
 
 def names(bundle: Bundle, body: str) -> dict[int, str]:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import halftime
 from halftime.errors import BadWorkload
 
 USER = "halftime_user_"  # how the command line names the files that a user gave it
@@ -153,8 +152,9 @@ def inside(module: str, name: str) -> Meaning | None:
     source = read(module)
     if name in source.bindings and module != "halftime":
         return meaning(source, name)
-    if module == "halftime" and name in halftime._MENU:
-        return inside(f"halftime.{halftime._MENU[name]}", name)
+    menu = sys.modules[module]._MENU if module == "halftime" else {}
+    if name in menu:
+        return inside(f"halftime.{menu[name]}", name)
     package = hasattr(sys.modules[module], "__path__")
     return Ours(f"{module}.{name}") if package and importlib.util.find_spec(f"{module}.{name}") else None
 

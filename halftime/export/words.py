@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-import halftime
+from halftime import __version__
 from halftime.measure.plan import Plan
 from halftime.recipe import Recipe
 from halftime.run import Run
@@ -25,7 +25,7 @@ def about(workload: Workload, recipe: Recipe, seed: int, plan: Plan, runs: tuple
         lines.append(f"Target: a validation score of {workload.target:g} ({workload.better} is better).")
     lines += _expected(runs)
     lines.append(f"On a CPU, with torch {torch.__version__}, the weights are those of the run, bit for bit.")
-    lines.append(f"Written by halftime {halftime.__version__}; nothing of it is needed here.")
+    lines.append(f"Written by halftime {__version__}; nothing of it is needed here.")
     return "\n".join(piece for line in lines for piece in _short(line)) + "\n"
 
 
