@@ -214,8 +214,9 @@ class Translator:
             if place in vars(kind):
                 module = read(kind.__module__)
                 found = module.bindings.get(kind.__name__)
-                if isinstance(found, ast.ClassDef):
-                    return module, next(s for s in found.body if isinstance(s, FUNCTIONS) and s.name == place)  # type: ignore[return-value]
+                if not isinstance(found, ast.ClassDef) or "<locals>" in kind.__qualname__:
+                    break
+                return module, next(s for s in found.body if isinstance(s, FUNCTIONS) and s.name == place)  # type: ignore[return-value]
         raise BadRecipe(f"{type(method).__name__} cannot be exported: it is not defined at the top of a file")
 
 

@@ -171,6 +171,12 @@ class Bundle:
             return expression, "Any"
         return expression, self._carry(found)
 
+    def whole(self, name: str, text: str) -> str:
+        """Carry an assignment that may need everything that was carried before it."""
+        number = self.numbers.setdefault(Definition("", name), len(self.numbers))
+        self.pieces[number] = Piece("evaluation", f"__carried_{number}__ = {text}", list(self.pieces), set())
+        return f"__carried_{number}__"
+
     def statements(self, module: Module, nodes: Iterable[ast.stmt]) -> None:
         """Carry statements at the top of a file, in their order."""
         before: int | None = None

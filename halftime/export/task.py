@@ -117,10 +117,10 @@ class Reader:
             self._keep_statements()
         fields = self._reduced(_Given(self.module, self.start, {}, {}))
         if fields is None:
-            self.before = [f"workload = {self._render(_Given(self.module, self.start, {}, {}))}"]
-            made = {name: f"workload.{name}" for name in ("train", "valid", "loss", "score")}
+            whole = self.bundle.whole("workload", self._render(_Given(self.module, self.start, {}, {})))
+            made = {name: f"{whole}.{name}" for name in ("train", "valid", "loss", "score")}
             sets = {name: self._dataset(name, made[name], None) for name in ("train", "valid")}
-            return Task(self.before, **sets, model="workload.model()", loss=made["loss"], score=made["score"])
+            return Task(self.before, **sets, model=f"{whole}.model()", loss=made["loss"], score=made["score"])
         sets = {name: self._dataset(name, self._render(fields[name]), fields[name].node) for name in ("train", "valid")}
         self.bundle.section = "network"
         model = self._called(fields["model"])

@@ -24,7 +24,9 @@ def about(workload: Workload, recipe: Recipe, seed: int, plan: Plan, runs: tuple
     if workload.target is not None:
         lines.append(f"Target: a validation score of {workload.target:g} ({workload.better} is better).")
     lines += _expected(runs)
-    lines.append(f"On a CPU, with torch {torch.__version__}, the weights are those of the run, bit for bit.")
+    lines.append(
+        f"On a CPU, with torch {torch.__version__}, and as many threads, the weights are those of the run, bit for bit."
+    )
     lines.append(f"Written by halftime {__version__}; nothing of it is needed here.")
     return "\n".join(piece for line in lines for piece in _short(line)) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,9 @@ def call(*arguments: str) -> int:
 
 
 def executed() -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-I", "train_fast.py"], capture_output=True, text=True, check=True)
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # as the run in this process
+    command = [sys.executable, "-I", "train_fast.py"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=alone)
 
 
 def test_the_script_runs_and_tells_what_it_reproduces(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -43,6 +44,7 @@ RECIPES: dict[str, ht.Recipe] = {
     ),
     "half": recipe(MixedPrecision(), CutMix(), SGD(lr=0.1), steps=15, micro_batch=7),
 }
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}  # as the run here: another number of threads rounds otherwise
 OURS = [path.stem for path in sorted((Path(__file__).parents[2] / "recipes").glob("digits_*")) if path.suffix != ".md"]
 assert OURS
 
@@ -129,7 +131,7 @@ def test_the_recipes_that_come_with_halftime(stem: str, tmp_path: Path) -> None:
     what = read.recipe(stem)
     run = trained(workload, what, tmp_path)
     path = exported(tmp_path / "train_fast.py", workload, what, source)
-    done = subprocess.run([sys.executable, "-I", path.name], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-I", path.name], cwd=tmp_path, capture_output=True, text=True, env=ALONE)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "train_fast.safetensors").read_bytes() == run.weights.read_bytes()
     assert f"score {run.score:.4f}" in done.stdout.splitlines()[-1]
