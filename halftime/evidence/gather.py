@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 
-import halftime
 from halftime.errors import BadData, InputError
 from halftime.evidence.grounds import Comparison
 from halftime.evidence.record import entry, unmeasured
@@ -202,7 +201,7 @@ def _hashed(content: Any) -> str:
 @functools.cache
 def sources() -> str:
     """Twelve characters that change with the code of halftime, and with nothing else in a checkout."""
-    total, package = hashlib.sha256(), Path(str(halftime.__file__)).parent
+    total, package = hashlib.sha256(), Path(__file__).resolve().parents[1]
     for path in sorted(package.rglob("*.py")):
         total.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
     return total.hexdigest()[:12]

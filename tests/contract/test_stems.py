@@ -29,6 +29,7 @@ MAY_IMPORT = (
     "halftime.notes",
     "halftime.places",
     "halftime.settings",
+    "halftime.snapshots",
     "huggingface_hub",
     "importlib",
     "math",
