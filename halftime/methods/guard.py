@@ -117,9 +117,9 @@ class StepGuard:
 
     def _check(self, loss: Tensor, scaled: bool) -> None:
         """Forbid the step where need be; a gradient that was scaled may overflow, its scaler looks after that."""
-        grads = [p.grad for p in self.model.parameters() if p.grad is not None and not scaled]
-        norm = torch.stack(torch._foreach_norm(grads)).sum() if grads else loss
-        self._loss, size = float(loss), float(norm)
+        grads = [] if scaled else [p.grad for p in self.model.parameters() if p.grad is not None]
+        self._loss = size = float(loss)
+        size = float(torch.stack(torch._foreach_norm(grads)).sum()) if grads else size
         most = max((*self.losses, self.first))
         if not math.isfinite(self._loss + size):
             raise _Bad(f"the loss is {self._loss:g}, the gradient {size:g}")
