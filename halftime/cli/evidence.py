@@ -51,21 +51,20 @@ def run(given: argparse.Namespace) -> int:
     until = math.inf if given.minutes is None else time.monotonic() + 60 * given.minutes
     work = Gathering(Ledger(), pick(given.device), given.seeds, until, True if given.json else None)
     folder = Path(given.out) if given.out else home()
-    done = []
+    done, whole = [], True
     try:
         for comparison in _planned(work, chosen, given.workload, folder):
-            done.append((type(comparison.method).__name__, work.measure(comparison)))
-            written(folder, *done[-1][:1], [done[-1][1]])
+            name, entry = type(comparison.method).__name__, work.measure(comparison)
+            written(folder, name, [entry])
+            done.append({"method": name, **entry})
     except TimeUp:
+        whole = False
         work.say("the time is up: the same call goes on from here")
-        return 1
-    finally:
-        if given.json:
-            read.print_json([{"method": name, **entry} for name, entry in done])
-    if not given.json:
-        for name, entry in done:
-            print(f"{name} on {entry['workload']['name']}, {entry['device']}: {entry['words']}")
-    return 0
+    if given.json:
+        read.print_json(done)
+    for entry in [] if given.json else done:
+        print(f"{entry['method']} on {entry['workload']['name']}, {entry['device']}: {entry['words']}")
+    return 0 if whole else 1
 
 
 def _methods(text: str) -> list[Method]:
@@ -85,7 +84,7 @@ def _planned(work: Gathering, methods: list[Method], names: list[str] | None, fo
         asked = [comparison(method, where) for where in meant_for(type(method), names or ())]
         wanted += [one for one in asked if work.key(one) not in there]
     work.say("one training on each workload, to know how long it takes")
-    seconds = sum(work.seconds(one) for one in wanted)
+    seconds = work.seconds(wanted)
     count = len({type(one.method).__name__ for one in wanted})
     work.say(f"{count} method{'s' * (count != 1)}, {len(wanted)} measurements, about {seconds / 60:.0f} minutes")
     return wanted

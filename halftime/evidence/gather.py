@@ -91,14 +91,19 @@ class Gathering:
             warm_up(comparison.workload, (recipe,), str(self.device))
         return self._run(comparison.workload, recipe, PILOT, group).device_seconds
 
-    def seconds(self, comparison: Comparison) -> float:
-        """About how long a comparison will take, from a pilot of its ground; what is in the ledger takes no time."""
-        whole = self.pilot(comparison)
-        key = self.key(comparison)
-        groups = [f"evidence-{key}/{arm}" for arm in comparison.arms]
-        runs = sum((group, seed) not in self.known for group in groups for seed in range(self.seeds))
-        tuned = sum(self._rate_key(comparison.workload, r) not in self._read() for r in self._to_tune(comparison))
-        return runs * whole + tuned * (BUDGET * whole + TUNING * START)
+    def seconds(self, comparisons: Iterable[Comparison]) -> float:
+        """About how long some comparisons will take, from pilots of their grounds; what is in the ledger takes no time.
+
+        A search for a rate that several of them need is made once.
+        """
+        total, searches = 0.0, dict[str, float]()
+        for one in comparisons:
+            whole, key = self.pilot(one), self.key(one)
+            groups = [f"evidence-{key}/{arm}" for arm in one.arms]
+            total += whole * sum((group, seed) not in self.known for group in groups for seed in range(self.seeds))
+            keys = [self._rate_key(one.workload, recipe) for recipe in self._to_tune(one)]
+            searches |= dict.fromkeys(keys, BUDGET * whole + TUNING * START)
+        return total + math.fsum(searches[key] for key in searches.keys() - self._read().keys())
 
     def measure(self, comparison: Comparison) -> Entry:
         """Do what is missing of a comparison; the entry of its method's file.
