@@ -37,7 +37,13 @@ class Snapshots:
     @torch.no_grad()
     def keep(self) -> None:
         """Make one; the oldest of more than two is given up."""
-        self._kept.append(([t.clone() for t in self._tensors()], [_numbers(g) for g in self.optimizer.param_groups]))
+        tensors, numbers = self._tensors(), [_numbers(g) for g in self.optimizer.param_groups]
+        old = self._kept.popleft()[0] if len(self._kept) == 2 else []
+        if [t.shape for t in old] != [t.shape for t in tensors]:
+            old = [t.clone() for t in tensors]
+        else:  # into the same memory: fresh memory costs more than the copy
+            torch._foreach_copy_(old, tensors)
+        self._kept.append((old, numbers))
 
     @torch.no_grad()
     def go_back(self) -> None:

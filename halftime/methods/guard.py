@@ -58,7 +58,7 @@ class StepGuard:
         self.rate, self.first, self._loss = 1.0, 0.0, 0.0
         self.steps, self.bad, self.row, self.refused = 0, 0, 0, 0
         self.raised, self.told = list[str](), list[str]()  # layers that compute in 32 bits by now; what happened
-        self._snapshots = Snapshots(model, optimizer)
+        self._snapshots, self._buffers = Snapshots(model, optimizer), [*model.buffers()]
 
     def step(self, compute_loss: ComputeLoss, update: Update = plain_update, samples: Callable[[], Any] = list) -> bool:
         """One optimizer step, or none; says whether one was applied.
@@ -67,7 +67,8 @@ class StepGuard:
         """
         if self.steps % self.every == 0 and not self.row + self.refused:  # once at each count of steps: harm stays out
             self._snapshots.keep()
-        before = torch.get_rng_state(), [b.clone() for b in self.model.buffers()]
+            self._buffers = [*self.model.buffers()]
+        before = torch.get_rng_state(), [b.clone() for b in self._buffers]
         why = self._why_not(compute_loss, update)
         if why and (why := self._once_more(why, compute_loss, update, before)):
             self._put_back(before)
@@ -128,7 +129,7 @@ class StepGuard:
 
     def _put_back(self, before: tuple[Tensor, list[Tensor]]) -> None:
         torch.set_rng_state(before[0])
-        torch._foreach_copy_([*self.model.buffers()], before[1]) if before[1] else None
+        torch._foreach_copy_(self._buffers, before[1]) if before[1] else None
 
     def _skip(self, why: str, samples: Any) -> None:
         self.bad, self.row = self.bad + 1, self.row + 1
