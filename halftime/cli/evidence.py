@@ -81,7 +81,10 @@ def _planned(work: Gathering, methods: list[Method], names: list[str] | None, fo
     wanted = []
     for method in methods:
         there = {entry.get("key") for entry in evidence(type(method).__name__, [folder])}
-        asked = [comparison(method, where) for where in meant_for(type(method), names or ())]
+        grounds = meant_for(type(method), names or ())
+        if not grounds:
+            work.say(f"{type(method).__name__}: no workload to measure on has {', '.join(sorted(method.needs))}")
+        asked = [comparison(method, where) for where in grounds]
         wanted += [one for one in asked if work.key(one) not in there]
     work.say("one training on each workload, to know how long it takes")
     seconds = work.seconds(wanted)
