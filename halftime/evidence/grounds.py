@@ -8,7 +8,7 @@ another method, with that one.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from halftime.data.feed import Feed
 from halftime.errors import unknown
@@ -88,10 +88,10 @@ WANTED = {  # what a method asks for beyond what it needs, by its slot or its na
     "judging": {"mirrors"},
     "initialisation": {"images"},
     "layout": {"images"},
-    "residual": {"images", "residual"},
     "prior": {"tail"},
     "RepeatFactor": {"tail"},
 }
+NAMED = {"ZeroResidual": ("fashion_mnist_small", "fashion_mnist_tail")}  # the grounds with branches that end in a norm
 RIVALS: dict[str, Method] = {"AdamW": SGD(), "OneCycle": StepDrop()}  # of what the grounds' recipes hold themselves
 OWN_SCHEDULE = {"ScheduleFree"}  # it takes the place of the schedule, too
 
@@ -111,7 +111,7 @@ def ground(name: str) -> Ground:
     return known[name]
 
 
-def meant_for(kind: type[Method], names: Iterable[str] = ()) -> tuple[Ground, ...]:
+def meant_for(kind: type[Method], names: Sequence[str] = ()) -> tuple[Ground, ...]:
     """The grounds a method is measured on, first those that suit it best.
 
     Args:
@@ -123,7 +123,7 @@ def meant_for(kind: type[Method], names: Iterable[str] = ()) -> tuple[Ground, ..
         >>> [one.name for one in meant_for(AlternatingFlip)]
         ['fashion_mnist_small', 'cifar10_small']
     """
-    if chosen := tuple(ground(name) for name in names):
+    if chosen := tuple(ground(name) for name in names or NAMED.get(kind.__name__, ())):
         return chosen
     wanted = (kind.needs - {"cuda"}) | WANTED.get(kind.slot, set()) | WANTED.get(kind.__name__, set())
     fit = [one for one in GROUNDS if wanted <= one.facts and one.facts & ONLY <= wanted]

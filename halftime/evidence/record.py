@@ -18,7 +18,7 @@ from halftime.measure.tuned import Tuning
 from halftime.recipe import Recipe
 from halftime.run import Run
 
-_VERDICTS = {"proved": "gain", "provisional": "provisional", "hint": "provisional", "worse": "harm"}
+_VERDICTS = {"proved": "gain", "provisional": "provisional", "worse": "harm"}
 
 
 def entry(
