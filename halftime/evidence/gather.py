@@ -137,8 +137,9 @@ class Gathering:
 
     def _run(self, workload: Workload, recipe: Recipe, seed: int, group: str) -> Run:
         """A run of the ledger: the one that is there, or the one that was stopped gone on with, or a new one."""
-        if (group, seed) in self.known:
-            return self.known[group, seed]
+        known = self.known.get((group, seed))
+        if known is not None and known.recipe.hash == recipe.hash:
+            return known
         self._check_time()
         stopped = None if self._begun.isdisjoint({(group, seed)}) else self._stopped(group, seed)
         run = train(workload, recipe, seed, ledger=self.ledger, group=group, resume=stopped, device=str(self.device),

@@ -8,6 +8,7 @@ another method, with that one.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 from halftime.data.feed import Feed
@@ -130,6 +131,12 @@ def meant_for(kind: type[Method], names: Sequence[str] = ()) -> tuple[Ground, ..
     return tuple(fit[:EACH])
 
 
+@functools.cache
+def _made(where: Ground) -> Workload:
+    """The workload of a ground, its data read once for all methods."""
+    return dataclasses.replace(where.make(), evaluations=LOOKS)
+
+
 def comparison(method: Method, where: Ground) -> Comparison:
     """What is trained to measure a method on a ground.
 
@@ -142,7 +149,7 @@ def comparison(method: Method, where: Ground) -> Comparison:
         base, fast = own.plus(RIVALS[name]) if not _filled(own, method) else _swapped(own, RIVALS[name]), own
     else:
         base, fast = own, _swapped(own, method)
-    workload = dataclasses.replace(where.make(), evaluations=LOOKS)
+    workload = _made(where)
     control = control_of(method, Feed(workload.train, own.batch_size, 0))
     beside = None if control is None else fast.minus(name).plus(*control)
     return Comparison(method, where, workload, base, fast, beside)
