@@ -69,7 +69,7 @@ def line(entry: dict[str, Any]) -> list[str]:
         entry["workload"]["name"],
         entry["device"],
         shown(entry["ratio"]),
-        "–" if quality is None else f"{quality['estimate']:+.4f}",
+        "–" if quality is None or quality["estimate"] is None else f"{quality['estimate']:+.4f}",
         "–" if cost is None else f"{cost:.2f}×",
         entry["verdict"],
     ]

@@ -123,7 +123,7 @@ def _told(name: str, runs: list[Run], rates: dict[str, dict[str, Any]]) -> dict[
         "states": [run.state for run in runs],
         "seconds_to_target": [run.hit[1] if run.hit else None for run in runs],
         "seconds": [run.seconds for run in runs],
-        "scores": [run.score for run in runs],
+        "scores": [run.score if run.score is not None and math.isfinite(run.score) else None for run in runs],
         "joules": [run.joules for run in runs],
     }
 
