@@ -21,8 +21,8 @@ from torch.optim import Optimizer
 
 from halftime.data.blame import Blame
 from halftime.errors import Diverged
-from halftime.methods.mixed_precision import in_32_bits, overflow_hooks
-from halftime.places import Backward, ComputeLoss, Method, Places, Update, plain_backward, plain_update, total_loss
+from halftime.methods.mixed_precision import in_32_bits, noting, overflow_hooks
+from halftime.places import Backward, ComputeLoss, Method, Places, Update, plain_backward, plain_update
 from halftime.settings import setting
 from halftime.snapshots import Snapshots
 
@@ -107,7 +107,7 @@ class StepGuard:
 
         def looked_at(backward: Backward = plain_backward) -> None:
             seen: list[Tensor] = []
-            compute_loss(backward=lambda loss: (seen.append(total_loss(loss).detach()), backward(loss)))
+            compute_loss(backward=noting(backward, seen))
             self._check(torch.stack(seen).sum(), scaled=backward is not plain_backward)
 
         try:

@@ -63,6 +63,30 @@ def scaled_update(compute_loss: ComputeLoss, optimizer: Optimizer, scaler: torch
     return bool(scaler.get_scale() >= before)
 
 
+def noting(backward: Backward, seen: list[Tensor]) -> Backward:
+    """A backward pass that notes the loss it was given.
+
+    Args:
+        backward: what takes the loss.
+        seen: gets each loss, without its graph.
+
+    Returns:
+        A function of the loss.
+
+    Example:
+        >>> seen = []
+        >>> noting(lambda loss: None, seen)(torch.ones(()))
+        >>> seen
+        [tensor(1.)]
+    """
+
+    def noted(loss: Any) -> None:
+        seen.append(total_loss(loss).detach())
+        backward(loss)
+
+    return noted
+
+
 def in_32_bits(layer: nn.Module) -> Callable[[], None]:
     """Let a layer compute in 32 bits inside autocast, for good.
 
@@ -151,6 +175,10 @@ class _Casting(Places):
         return torch.autocast(self.device, self.dtype)
 
 
+def _noted(compute_loss: ComputeLoss, seen: list[Tensor], backward: Backward) -> None:
+    compute_loss(backward=noting(backward, seen))
+
+
 class _Scaling(_Casting):
     def __init__(self, device: str) -> None:
         super().__init__(device, torch.float16)
@@ -158,11 +186,7 @@ class _Scaling(_Casting):
 
     def update(self, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
         seen: list[Tensor] = []
-
-        def noted(backward: Backward) -> None:
-            compute_loss(backward=lambda loss: (seen.append(total_loss(loss).detach()), backward(loss)))
-
-        applied = scaled_update(noted, optimizer, self.scaler)
+        applied = scaled_update(partial(_noted, compute_loss, seen), optimizer, self.scaler)
         if not applied and not torch.stack(seen).isfinite().all():  # no scale is to blame for that
             self.told.append(
                 "a batch was left out: its loss is no number; the data, or the weights: Guard() tells more"
