@@ -175,10 +175,6 @@ class _Casting(Places):
         return torch.autocast(self.device, self.dtype)
 
 
-def _noted(compute_loss: ComputeLoss, seen: list[Tensor], backward: Backward) -> None:
-    compute_loss(backward=noting(backward, seen))
-
-
 class _Scaling(_Casting):
     def __init__(self, device: str) -> None:
         super().__init__(device, torch.float16)
@@ -186,7 +182,7 @@ class _Scaling(_Casting):
 
     def update(self, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
         seen: list[Tensor] = []
-        applied = scaled_update(partial(_noted, compute_loss, seen), optimizer, self.scaler)
+        applied = scaled_update(lambda backward: compute_loss(backward=noting(backward, seen)), optimizer, self.scaler)
         if not applied and not torch.stack(seen).isfinite().all():  # no scale is to blame for that
             self.told.append(
                 "a batch was left out: its loss is no number; the data, or the weights: Guard() tells more"
