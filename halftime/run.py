@@ -134,7 +134,8 @@ def _evaluations(attempts: list[list[Record]]) -> tuple[Evaluation, ...]:
     for attempt in attempts:
         found = {step: e for step, e in found.items() if step <= attempt[0]["step"]}
         told = [r for r in attempt if r["kind"] == "evaluation"]
-        found |= {r["step"]: Evaluation(*(math.nan if r[n] is None else r[n] for n in names)) for r in told}
+        values: list[Record] = [{n: math.nan if r[n] is None else r[n] for n in names} for r in told]
+        found |= {one["step"]: Evaluation(**one) for one in values}
     return tuple(found.values())
 
 
