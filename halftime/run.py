@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import socket
 import time
@@ -132,7 +133,9 @@ def _evaluations(attempts: list[list[Record]]) -> tuple[Evaluation, ...]:
     names = [f.name for f in dataclasses.fields(Evaluation)]
     for attempt in attempts:
         found = {step: e for step, e in found.items() if step <= attempt[0]["step"]}
-        found |= {r["step"]: Evaluation(*(r[name] for name in names)) for r in attempt if r["kind"] == "evaluation"}
+        told = [r for r in attempt if r["kind"] == "evaluation"]
+        values: list[Record] = [{n: math.nan if r[n] is None else r[n] for n in names} for r in told]
+        found |= {one["step"]: Evaluation(**one) for one in values}
     return tuple(found.values())
 
 

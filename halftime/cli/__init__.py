@@ -15,7 +15,8 @@ from halftime.errors import HalftimeError, Stopped, unknown
 VERBS = {
     "demo": "the whole story in a few minutes, offline",
     "workloads": "what can be trained out of the box",
-    "methods": "the speed-ups there are",
+    "methods": "the speed-ups there are, and what each was measured to give",
+    "evidence": "measure what a method gives, against the same recipe without it",
     "train": "train a workload by a recipe",
     "tune": "choose a recipe's learning rate from short full trainings",
     "diagnose": "say what the training waits for, and what would help",

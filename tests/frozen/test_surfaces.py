@@ -126,6 +126,7 @@ COMMANDS = {
     "demo": [],
     "workloads": ["--json"],
     "methods": ["--json"],
+    "evidence": ["method", "--workload", "--seeds", "--minutes", "--device", "--out", "--json"],
     "train": ["workload", "--with", "--recipe", "--epochs", "--steps", "--minutes", "--batch-size", "--seed",
               "--target", "--device", "--resume", "--json"],
     "tune": ["workload", "--recipe", "--weight-decay", "--batch-size", "--device", "--processes", "--json", "--out"],
