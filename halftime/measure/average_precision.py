@@ -36,7 +36,9 @@ class AveragePrecision:
         try:
             import pycocotools.cocoeval  # noqa: F401
         except ImportError:
-            raise BadWorkload("boxes are judged by pycocotools, which is missing: pip install 'halftime[detection]'") from None
+            raise BadWorkload(
+                "boxes are judged by pycocotools, which is missing: pip install 'halftime[detection]'"
+            ) from None
         self.names, self.find, self.overlap = tuple(names), find, overlap
         self.reset()
 
