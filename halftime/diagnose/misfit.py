@@ -17,7 +17,7 @@ from halftime.measure.score import apply
 from halftime.places import Method, overrides
 from halftime.workload import Workload
 
-FACTS = ("cuda", "images", "classes", "labels", "heads", "followed")  # what `Method.needs` may ask for
+FACTS = ("cuda", "images", "classes", "labels", "heads", "movable")  # what `Method.needs` may ask for
 _MEANING = {
     "cuda": "a CUDA device",
     "images": "inputs that are images, [batch, channels, height, width]",
@@ -26,7 +26,7 @@ _MEANING = {
         "targets that are class numbers, or zeros and ones for each output, and a single loss, "
         "or boxes and a loss with `refocused(gamma)`"
     ),
-    "followed": 'targets that follow their image: none that lies on it but "boxes" beside their "classes"',
+    "movable": 'targets that follow their image: none that lies on it but "boxes" beside their "classes"',
     "heads": "a loss that is a dict of several",
 }
 
@@ -62,7 +62,7 @@ def inspect(workload: Workload, model: nn.Module, batch: tuple[Any, Any]) -> fro
         "classes": numbers,
         "labels": numbers or (not several and _yes_or_no(outputs, targets)) or _refocusable(workload, targets),
         "heads": several and len(loss) > 1,
-        "followed": _follow(inputs, targets),
+        "movable": _follow(inputs, targets),
     }
     return frozenset(name for name in FACTS if facts[name])
 

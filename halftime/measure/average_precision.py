@@ -36,9 +36,8 @@ class AveragePrecision:
         try:
             import pycocotools.cocoeval  # noqa: F401
         except ImportError:
-            raise BadWorkload(
-                "boxes are judged by pycocotools, which is missing: pip install 'halftime[detection]'"
-            ) from None
+            reason = "boxes are judged by pycocotools, which is not installed: pip install 'halftime[detection]'"
+            raise BadWorkload(reason) from None
         self.names, self.find, self.overlap = tuple(names), find, overlap
         self.reset()
 

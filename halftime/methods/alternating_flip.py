@@ -65,7 +65,7 @@ class AlternatingFlip(Method):
     """Mirror each image in every other epoch."""
 
     slot: ClassVar[str] = "mirroring"
-    needs: ClassVar[frozenset[str]] = frozenset({"images", "followed"})
+    needs: ClassVar[frozenset[str]] = frozenset({"images", "movable"})
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
         return _Mirroring(feed)

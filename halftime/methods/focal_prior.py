@@ -106,12 +106,8 @@ def set_prior_(model: nn.Module, targets: Tensor, places: int = 0) -> str:
         return f"the targets have {len(bias)} classes, the last layer {classes} outputs: nothing was set"
     layer.bias.copy_(bias)
     share = bias.sigmoid() if places or targets.is_floating_point() else bias.softmax(0)
-    of = "places" if places else "targets"
-    return (
-        f"bias of {classes} classes set; the rarest is {float(share.min()):.{2 if places else 1}%} of the {of}".replace(
-            "%", " %"
-        )
-    )
+    rarest = f"{float(share.min()):.2%} of the places" if places else f"{float(share.min()):.1%} of the targets"
+    return f"bias of {classes} classes set; the rarest is {rarest}".replace("%", " %")
 
 
 def last_layer(model: nn.Module) -> Any:

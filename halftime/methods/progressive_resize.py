@@ -12,7 +12,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from halftime.data.batch import mapped, tensors
@@ -98,7 +97,7 @@ class ProgressiveResize(Method):
     multiple: int = setting(4, low=1)
 
     slot: ClassVar[str] = "size"
-    needs: ClassVar[frozenset[str]] = frozenset({"images", "followed"})
+    needs: ClassVar[frozenset[str]] = frozenset({"images", "movable"})
     choices: ClassVar = {"smallest": (0.5, 0.7), "until": (0.5, 0.7, 0.9)}
 
     def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:

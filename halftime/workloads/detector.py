@@ -7,6 +7,7 @@ Real-Time Object Detection"): the cells round a box's centre learn the box, too,
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 
 import torch
@@ -37,11 +38,11 @@ class Detector(nn.Module):
         (torch.Size([2, 3, 12, 16]), torch.Size([2, 4, 12, 16]))
     """
 
-    def __init__(self, classes: int, width: int = 64) -> None:
+    def __init__(self, classes: int, width: int = 48) -> None:
         super().__init__()
         widths = (3, width // 4, width // 2, width)
         self.stem = nn.Sequential(
-            *(_block(a, b, stride=2) for a, b in zip(widths[:-1], widths[1:], strict=True)), Residual(width, width)
+            *(_block(a, b, stride=2) for a, b in itertools.pairwise(widths)), Residual(width, width)
         )
         self.wide = nn.Sequential(Residual(width, width, stride=2), Residual(width, width))
         self.both = _block(width, width)
@@ -78,6 +79,7 @@ class DetectionLoss:
     weight: float = 2.0
 
     def __call__(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Both parts of a batch's loss: the heat maps' by the number of boxes, and the boxes' by their weights."""
         logits, maps = outputs["classes"].float(), outputs["boxes"].float()
         aims = heat_maps(targets, logits.shape[1], *logits.shape[-2:])
         count = (targets["classes"] != NONE).sum().clamp(min=1)
@@ -149,8 +151,8 @@ def placed(maps: Tensor) -> Tensor:
 def generalised_overlap(one: Tensor, other: Tensor) -> Tensor:
     """Intersection over union, less the share of the smallest box round both that neither fills.
 
-    >>> boxes = torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]]).T[None], torch.tensor([[0.0, 0, 2, 2], [2, 0, 4, 2]]).T[None]
-    >>> generalised_overlap(*boxes).tolist()
+    >>> one, other = torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]]), torch.tensor([[0.0, 0, 2, 2], [2, 0, 4, 2]])
+    >>> generalised_overlap(one.T[None], other.T[None]).tolist()
     [[1.0, 0.0]]
     """
     corner, far = torch.maximum(one[:, :2], other[:, :2]), torch.minimum(one[:, 2:], other[:, 2:])
