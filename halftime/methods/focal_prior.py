@@ -129,6 +129,9 @@ def map_places(model: nn.Module, inputs: Any) -> int:
         model: left as it is.
         inputs: of a batch.
 
+    Returns:
+        The number of places in all images together.
+
     Example:
         >>> map_places(nn.Conv2d(1, 3, 1), torch.zeros(2, 1, 4, 5))
         40

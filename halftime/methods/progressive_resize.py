@@ -75,7 +75,7 @@ def resized_boxes(boxes: Tensor, before: Sequence[int], after: Sequence[int]) ->
         [..., 4], in pixels of the images as they are now.
 
     Example:
-        >>> resized_boxes(torch.tensor([8.0, 8.0, 16.0, 16.0]), (32, 64), (16, 16)).tolist()
+        >>> resized_boxes(Tensor([8, 8, 16, 16]), (32, 64), (16, 16)).tolist()
         [2.0, 4.0, 4.0, 8.0]
     """
     (old_height, old_width), (height, width) = before, after

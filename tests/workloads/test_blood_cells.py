@@ -172,7 +172,9 @@ def test_judging_is_the_same_in_any_batches(cells: ht.Workload) -> None:
 def test_where_the_photographs_are_not_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HALFTIME_DATA", str(tmp_path))
     monkeypatch.setattr("halftime.data.sources.cache", lambda: tmp_path / "cache")
-    with pytest.raises(BadData, match=r"bccd is not in .*: git clone .* and let HALFTIME_DATA name the folder above it"):
+    with pytest.raises(
+        BadData, match=r"bccd is not in .*: git clone .* and let HALFTIME_DATA name the folder above it"
+    ):
         get("blood_cells")
 
 
