@@ -97,7 +97,7 @@ def set_prior_(model: nn.Module, targets: Tensor, places: int = 0) -> str:
         >>> set_prior_(nn.Linear(4, 2), torch.tensor([0, 0, 0, 1]))
         'bias of 2 classes set; the rarest is 33.3 % of the targets'
     """
-    layer = last_layer(model)
+    layer = _last_layer(model)
     if layer is None or layer.bias is None:
         return "the last layer has no bias: nothing was set"
     classes = len(layer.bias)
@@ -110,13 +110,7 @@ def set_prior_(model: nn.Module, targets: Tensor, places: int = 0) -> str:
     return f"bias of {classes} classes set; the rarest is {rarest}".replace("%", " %")
 
 
-def last_layer(model: nn.Module) -> Any:
-    """The last linear or convolutional layer in the order of the modules, or None.
-
-    Example:
-        >>> last_layer(nn.Sequential(nn.Linear(4, 2), nn.ReLU()))
-        Linear(in_features=4, out_features=2, bias=True)
-    """
+def _last_layer(model: nn.Module) -> Any:
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return next((m for m in reversed(list(model.modules())) if isinstance(m, kinds)), None)
 
@@ -137,7 +131,7 @@ def map_places(model: nn.Module, inputs: Any) -> int:
         40
     """
     seen: list[int] = []
-    layer, training = last_layer(model), model.training
+    layer, training = _last_layer(model), model.training
     hook = layer.register_forward_hook(lambda _, __, made: seen.append(made.numel() // made.shape[1]))
     try:
         model.eval()(**inputs) if isinstance(inputs, Mapping) else model.eval()(inputs)
@@ -193,7 +187,7 @@ class FocalPrior(Method):
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:
         inputs, targets = split(on_device(feed.look(), feed.device))
         places = 0
-        if has_boxes(targets) and last_layer(model) is not None:
+        if has_boxes(targets) and _last_layer(model) is not None:
             served = min(BATCHES, feed.steps_per_epoch)
             places = served * map_places(model, inputs)
         return Notes([f"FocalPrior: {set_prior_(model, served_targets(feed), places)}"])

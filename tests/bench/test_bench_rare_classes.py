@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bench import rare_classes
 from halftime import methods
 from halftime.data import sources
+from halftime.workloads.detector import Detector
 
 pytest.importorskip("pycocotools", reason="boxes are judged by pycocotools")
 
@@ -19,8 +21,12 @@ def test_it_measures(tmp_path, monkeypatch):
     except Exception as error:
         pytest.skip(str(error))
     monkeypatch.delattr(methods, "RepeatFactor", raising=False)
+    whole = rare_classes.get("blood_cells")
+    few = {name: [getattr(whole, name)[i] for i in range(8)] for name in ("train", "valid")}
+    small = dataclasses.replace(whole, **few, model=lambda: Detector(3, width=8))
+    monkeypatch.setattr(rare_classes, "get", lambda name: small)
     path = tmp_path / "rare.json"
-    assert rare_classes.main(["--seeds=2", "--seconds=0.4", f"--json={path}"]) == 0
+    assert rare_classes.main(["--seeds=2", "--seconds=0.5", f"--json={path}"]) == 0
     content = json.loads(path.read_text())
     names = [figure["name"] for figure in content["figures"]]
     assert names[0] == "plain again, end: AP of the rare"

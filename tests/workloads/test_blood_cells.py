@@ -33,7 +33,6 @@ from halftime.methods import (
     ProgressiveResize,
     TestTimeFlip,
 )
-from halftime.methods.focal_prior import last_layer
 from halftime.workloads import blood_cells as room
 from halftime.workloads import get
 from tests.workloads.test_images_data import constants
@@ -124,7 +123,7 @@ def test_the_prior_is_that_of_the_boxes(cells: ht.Workload, tmp_path: Path) -> N
     made: list[Any] = []
     watched = dataclasses.replace(small(cells, 4), model=lambda: made.append(cells.model()) or made[-1])
     run = trained(watched, tmp_path, FocalPrior(), SGD(lr=1e-12, momentum=0.0), steps=1, batch_size=5)
-    chances = last_layer(made[0]).bias.detach().sigmoid()
+    chances = made[0].classes.bias.detach().sigmoid()
     places = 205 * math.prod(n // 8 for n in room.SIDES)
     expected = torch.bincount(cells.train.columns[2][cells.train.columns[2] != NONE]) / places
     assert torch.allclose(chances, expected, rtol=0.06)  # augmentation moves some out of the image
