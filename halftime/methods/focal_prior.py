@@ -155,14 +155,17 @@ def served_targets(feed: Feed) -> Tensor:
         >>> served_targets(Feed(Tensors(torch.zeros(6, 2), torch.arange(6)), 2, seed=0)).sort().values
         tensor([0, 1, 2, 3, 4, 5])
     """
-    columns = getattr(feed.dataset, "columns", None)
-    if columns is not None and len(columns) == 2:
-        found: Tensor = columns[1][feed.indices(0)]
+    if _in_memory(feed):
+        found: Tensor = feed.dataset.columns[1][feed.indices(0)]  # type: ignore[attr-defined]
         return found
     read = in_turn(feed, feed.tickets())
     steps = range(min(BATCHES, feed.steps_per_epoch))
     several = [split(batch)[1] for _, (_, batch) in zip(steps, read, strict=False)]
     return torch.cat([t["classes"].flatten() if has_boxes(t) else t for t in several])
+
+
+def _in_memory(feed: Feed) -> bool:
+    return len(getattr(feed.dataset, "columns", None) or ()) == 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,9 +188,9 @@ class FocalPrior(Method):
         return (lambda outputs, targets: focal_loss(outputs, targets, self.gamma)) if self.gamma else loss
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:
-        inputs, targets = split(on_device(feed.look(), feed.device))
         places = 0
-        if has_boxes(targets) and _last_layer(model) is not None:
-            served = min(BATCHES, feed.steps_per_epoch)
-            places = served * map_places(model, inputs)
+        if not _in_memory(feed):
+            inputs, targets = split(on_device(feed.look(), feed.device))
+            if has_boxes(targets) and _last_layer(model) is not None:
+                places = min(BATCHES, feed.steps_per_epoch) * map_places(model, inputs)
         return Notes([f"FocalPrior: {set_prior_(model, served_targets(feed), places)}"])
