@@ -26,15 +26,15 @@ MEAN, STD = (0.7373, 0.6962, 0.7148), (0.0598, 0.1011, 0.0747)  # of the trainin
 
 
 def blood_cells() -> Workload:
-    """Boxes of red cells, white cells and platelets to a mean AP of 0.8, with a detector of 162,000 weights; for CPUs.
+    """Boxes of red cells, white cells and platelets to a mean AP of 0.78, with a detector of 162,000 weights; for CPUs.
 
     The score is the mean over the three kinds of the average precision at an overlap of 0.5 (COCO's, by pycocotools);
     a run keeps that of each kind, too. Training has the published split "train", 205 photographs; "val", 87, judges;
     "test" is for nobody here.
 
-    Why 0.8: who knows two kinds of three has at most 0.667, and the platelets, some 12 pixels wide as served, are found
+    Why 0.78: who knows two kinds of three has at most 0.667, and the platelets, some 12 pixels wide as served, are found
     last. Of 87 photographs not every red cell has its box, and about 0.8 is what red cells come to in any recipe tried
-    here, so that nothing above 0.85 was seen. The margin of 0.02 is about twice the deviation between seeds.
+    here, so that nothing above 0.85 was seen. The margin of 0.02 is about the deviation between seeds.
     """
     score = AveragePrecision(KINDS, found)
     return Workload(
@@ -44,7 +44,7 @@ def blood_cells() -> Workload:
         valid=BoxedImages(*photographs("val"), MEAN, STD),
         loss=DetectionLoss(),
         score=score,
-        target=0.8,
+        target=0.78,
         margin=0.02,
         evaluations=10,
     )
