@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import halftime as ht
 from halftime.cli import main
+from halftime.data import sources
 from halftime.data.boxes import NONE
 from halftime.data.feed import slices
 from halftime.errors import BadData, BadWorkload
@@ -174,6 +176,25 @@ def test_where_the_photographs_are_not_it_says_so(tmp_path: Path, monkeypatch: p
     with pytest.raises(
         BadData, match=r"bccd is not in .*: git clone .* and let HALFTIME_DATA name the folder above it"
     ):
+        get("blood_cells")
+
+
+def test_a_photograph_that_is_missing_or_of_another_size_is_named(
+    cells: ht.Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = sources.files("bccd")[0][0].parents[2]
+    root, name = tmp_path / "bccd", "BloodImage_00001"
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    for split in ("train", "val"):
+        (root / "ImageSets" / "Main" / f"{split}.txt").write_text(f"{name}\n")
+    (root / "Annotations" / f"{name}.xml").write_bytes((there / "Annotations" / f"{name}.xml").read_bytes())
+    monkeypatch.setenv("HALFTIME_DATA", str(tmp_path))
+    monkeypatch.setattr("halftime.data.readers.cache", lambda: tmp_path / "cache")
+    with pytest.raises(BadData, match=rf"{name}\.jpg is not there"):
+        get("blood_cells")
+    Image.new("RGB", (64, 48)).save(root / "JPEGImages" / f"{name}.jpg")
+    with pytest.raises(BadData, match=rf"{name}\.jpg is 64x48 where 640x480 should be"):
         get("blood_cells")
 
 
