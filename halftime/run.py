@@ -19,13 +19,17 @@ SILENT = 300.0  # seconds without a sign of life after which a run on another ma
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One look at the network: after `step` steps and `seconds` of training."""
+    """One look at the network: after `step` steps and `seconds` of training.
+
+    `scores` are values besides the one that is judged, by name; empty for most workloads.
+    """
 
     step: int
     progress: float
     seconds: float
     score: float
     loss: float
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,8 +138,8 @@ def _evaluations(attempts: list[list[Record]]) -> tuple[Evaluation, ...]:
     for attempt in attempts:
         found = {step: e for step, e in found.items() if step <= attempt[0]["step"]}
         told = [r for r in attempt if r["kind"] == "evaluation"]
-        values: list[Record] = [{n: math.nan if r[n] is None else r[n] for n in names} for r in told]
-        found |= {one["step"]: Evaluation(**one) for one in values}
+        looks: list[Record] = [{n: math.nan if r[n] is None else r[n] for n in names if n in r} for r in told]
+        found |= {look["step"]: Evaluation(**look) for look in looks}
     return tuple(found.values())
 
 
