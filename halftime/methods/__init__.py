@@ -5,6 +5,7 @@ from halftime.methods.alternating_flip import AlternatingFlip
 from halftime.methods.any_optimizer import AnyOptimizer
 from halftime.methods.channels_last import ChannelsLast
 from halftime.methods.clip_gradients import ClipGradients
+from halftime.methods.compile import Compile
 from halftime.methods.cosine import Cosine
 from halftime.methods.cut_mix import CutMix
 from halftime.methods.cutout import Cutout
@@ -12,6 +13,7 @@ from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.drop_stochastic import DropStochastic
 from halftime.methods.ema import EMA
 from halftime.methods.fast_loader import FastLoader
+from halftime.methods.float8 import Float8
 from halftime.methods.focal_prior import FocalPrior
 from halftime.methods.freeze_early import FreezeEarly
 from halftime.methods.fused_optimizer import FusedOptimizer
@@ -43,6 +45,7 @@ ALL: tuple[type[Method], ...] = (
     AnyOptimizer,
     ChannelsLast,
     ClipGradients,
+    Compile,
     Cosine,
     CutMix,
     Cutout,
@@ -50,6 +53,7 @@ ALL: tuple[type[Method], ...] = (
     DropStochastic,
     EMA,
     FastLoader,
+    Float8,
     FocalPrior,
     FreezeEarly,
     FusedOptimizer,
@@ -84,12 +88,14 @@ __all__ = [
     "AnyOptimizer",
     "ChannelsLast",
     "ClipGradients",
+    "Compile",
     "Cosine",
     "CutMix",
     "Cutout",
     "DropOnStall",
     "DropStochastic",
     "FastLoader",
+    "Float8",
     "FocalPrior",
     "FreezeEarly",
     "FusedOptimizer",

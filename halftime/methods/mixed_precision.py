@@ -1,7 +1,7 @@
-"""Compute in 16 bits what can bear it.
+"""Compute in fewer bits what can bear it.
 
-What: matrix products and convolutions in bfloat16 or float16, and what torch deems delicate on the device in 32 bits;
-float16 with loss scaling. Weights, optimizer and evaluation stay in 32 bits.
+What: matrix products and convolutions in bfloat16 or float16 (with loss scaling), what torch deems delicate in 32 bits;
+or all in 32 bits, with matrix products in TF32. Weights, optimizer and evaluation stay in 32 bits.
 Paper: Micikevicius et al. 2018, "Mixed Precision Training".
 Costs: casts; float16 also waits for the device once a step, to learn whether a gradient overflowed.
 Fails when: the device has no 16-bit units (it is then slower), or float16 gradients underflow in spite of scaling.
@@ -20,11 +20,32 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from halftime.data.batch import tensors
-from halftime.errors import Diverged
-from halftime.places import ComputeLoss, Method, Places, plain_backward, total_loss
+from halftime.data.limits import capability
+from halftime.errors import BadWorkload, Diverged
+from halftime.places import ComputeLoss, Method, Places, Update, plain_backward, total_loss
 from halftime.settings import setting
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@contextmanager
+def tensor_float_32() -> Iterator[None]:
+    """Inside, a device that has TF32 multiplies 32-bit matrices with it; afterwards the setting is as it was.
+
+    Returns:
+        A context, for forward and backward pass; convolutions use TF32 anyway.
+
+    Example:
+        >>> with tensor_float_32():
+        ...     torch.get_float32_matmul_precision()
+        'high'
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def scaled_update(compute_loss: ComputeLoss, optimizer: Optimizer, scaler: torch.amp.GradScaler) -> bool:
@@ -73,8 +94,7 @@ def in_32_bits(layer: nn.Module) -> None:
         Nothing.
 
     Example:
-        >>> layer = nn.Linear(2, 2)
-        >>> in_32_bits(layer)
+        >>> in_32_bits(layer := nn.Linear(2, 2))
         >>> with torch.autocast("cpu", torch.bfloat16):
         ...     layer(torch.ones(1, 2)).dtype
         torch.float32
@@ -126,20 +146,35 @@ def overflow_hooks(model: nn.Module, found: list[str]) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class MixedPrecision(Method):
-    """Compute in 16 bits what can bear it.
+    """Compute in fewer bits what can bear it.
 
     Args:
-        dtype: "bf16" (range of 32 bits, no scaling needed) or "fp16" (more digits, needs scaling).
+        dtype: "bf16" (range of 32 bits, no scaling), "fp16" (more digits, needs scaling), or "tf32" (products only).
     """
 
-    dtype: str = setting("bf16", among=tuple(DTYPES))
+    dtype: str = setting("bf16", among=(*DTYPES, "tf32"))
 
     slot: ClassVar[str] = "precision"
     choices: ClassVar = {"dtype": ("bf16", "fp16")}
 
+    def model(self, model: nn.Module) -> nn.Module:
+        device = next(model.parameters()).device
+        if self.dtype == "tf32" and capability(device) < (8, 0):
+            needs = "needs a CUDA device of compute capability 8.0"
+            raise BadWorkload(f"MixedPrecision(dtype='tf32') {needs}, which {device} is not: use another dtype")
+        return model
+
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
         device = next(model.parameters()).device.type
+        if self.dtype == "tf32":
+            return _Rounding()
         return _Scaling(device) if self.dtype == "fp16" else _Casting(device, torch.bfloat16)
+
+
+class _Rounding(Places):
+    def attempt(self, update: Update, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
+        with tensor_float_32():  # the backward pass too
+            return update(compute_loss, optimizer)
 
 
 class _Casting(Places):

@@ -36,8 +36,10 @@ MAY_IMPORT = (
     "random",
     "re",
     "safetensors",
+    "sysconfig",
     "time",
     "torch",
+    "types",
     "typing",
 )
 
