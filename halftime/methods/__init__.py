@@ -24,6 +24,7 @@ from halftime.methods.layer_rates import LayerRates
 from halftime.methods.lookahead import Lookahead
 from halftime.methods.mix_up import MixUp
 from halftime.methods.mixed_precision import MixedPrecision
+from halftime.methods.multi_device import MultiDevice
 from halftime.methods.muon import Muon
 from halftime.methods.on_device import OnDevice
 from halftime.methods.one_cycle import OneCycle
@@ -64,6 +65,7 @@ ALL: tuple[type[Method], ...] = (
     Lookahead,
     MixedPrecision,
     MixUp,
+    MultiDevice,
     Muon,
     OnDevice,
     OneCycle,
@@ -106,6 +108,7 @@ __all__ = [
     "Lookahead",
     "MixUp",
     "MixedPrecision",
+    "MultiDevice",
     "Muon",
     "OnDevice",
     "OneCycle",

@@ -101,8 +101,9 @@ def compiled_(layers: Sequence[nn.Module], backend: str = "inductor", sizes: str
         >>> net(torch.ones(3, 2)).shape
         torch.Size([3, 1])
     """
-    options = {"options": {"fallback_random": True}} if backend == "inductor" else {}  # dropout draws as it did
+    options: Any = {"options": {"fallback_random": True}} if backend == "inductor" else {}  # dropout draws as it did
     made: dict[type, Any] = {}
+    layer: Any
     for layer in layers:
         # graphs are kept with the code: with a copy of it they end with the network, and their limit is its own
         twin = types.FunctionType(_call.__code__.replace(), globals(), "forward")

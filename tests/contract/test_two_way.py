@@ -41,6 +41,7 @@ from halftime.methods import (
     Lookahead,
     MixedPrecision,
     MixUp,
+    MultiDevice,
     Muon,
     OnDevice,
     OneCycle,
@@ -101,6 +102,7 @@ CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (ZeroResidual(), (MOMENTUM,), {"lr": 0.1}),
     (Compile(backend="aot_eager"), (MOMENTUM,), {"backend": "aot_eager"}),
     (Float8(smallest=32), (MOMENTUM,), {"smallest": 32}),
+    (MultiDevice(rates="linear", base=8, warmup=0.3), (MOMENTUM,), {"rates": "linear", "base": 8, "warmup": 0.3}),
 )
 
 

@@ -108,6 +108,7 @@ def test_methods() -> None:
         "Lookahead",
         "MixedPrecision",
         "MixUp",
+        "MultiDevice",
         "Muon",
         "OnDevice",
         "OneCycle",
