@@ -198,6 +198,7 @@ def sliced(serve: Serve, rank: int, world: int) -> Serve:
     def part(feed: Feed, tickets: Iterator[Ticket]) -> Generator[tuple[Ticket, Any]]:
         whole: deque[Ticket] = deque()
         data: Any = feed.dataset
+        feed.served.part = rank, world
         by_batch = not hasattr(data, "served") and hasattr(data, "batch") and getattr(data, "draws", True)
 
         def mine() -> Iterator[Ticket]:

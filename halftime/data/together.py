@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -80,8 +81,8 @@ def _over_ranks(model: nn.Module, layer: Any, inside: Any) -> Any:
         if not (layer.training and model.training):  # in evaluation, statistics are made anew by each rank alike
             return inside(x)
         axes, shape = [0, *range(2, x.ndim)], [1, -1] + [1] * (x.ndim - 2)
-        mean = _mean(x.mean(axes), both=True)
-        centred = x - mean.view(shape)
+        mean = _mean(x.float().mean(axes), both=True)
+        centred = x.float() - mean.view(shape)
         variance = _mean(centred.square().mean(axes), both=True)
         if layer.track_running_stats:
             count = x.numel() // x.shape[1] * here().world
@@ -91,7 +92,8 @@ def _over_ranks(model: nn.Module, layer: Any, inside: Any) -> Any:
                 layer.running_mean.lerp_(mean, share)
                 layer.running_var.lerp_(variance * (count / max(1, count - 1)), share)
         result = centred * (variance + layer.eps).rsqrt().view(shape)
-        return result if layer.weight is None else result * layer.weight.view(shape) + layer.bias.view(shape)
+        scaled = result if layer.weight is None else result * layer.weight.view(shape) + layer.bias.view(shape)
+        return scaled.to(x.dtype)
 
     return forward
 
@@ -118,7 +120,9 @@ def replicated_(model: nn.Module) -> None:
     Returns:
         Nothing.
     """
-    replica = DistributedDataParallel(_Body(model), broadcast_buffers=False, gradient_as_bucket_view=True)
+    known = inspect.signature(DistributedDataParallel).parameters
+    syncing = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}  # until 2.12
+    replica = DistributedDataParallel(_Body(model), gradient_as_bucket_view=True, **syncing)  # type: ignore[arg-type]
     inside = model.forward
 
     def forward(*inputs: Any, **named: Any) -> Any:

@@ -78,8 +78,8 @@ def missing_for(backend: str, device: str) -> str:
         builder.get_cpp_compiler()
     except RuntimeError:
         return "a C++ compiler, such as g++"
-    header = Path(sysconfig.get_path("include"), "Python.h")
-    return "" if header.exists() else f"the header files of Python, such as {header}"
+    there = Path(sysconfig.get_path("include"), "Python.h").exists()
+    return "" if there else "the header files of Python (Python.h)"
 
 
 def compiled_(layers: Sequence[nn.Module], backend: str = "inductor", sizes: str = "auto") -> None:
@@ -138,7 +138,7 @@ def compilations(since: float) -> list[tuple[str, str]]:
         since: seconds since 1970.
 
     Returns:
-        (what happened, why) each: "compiled", "compiled again", or "no longer compiled", where there were too many.
+        (what happened, why) each: "compiled", "compiled again", or "no longer compiled" where there were too many.
 
     Example:
         >>> compilations(time.time())
@@ -170,16 +170,15 @@ class Compile(Method):
     sizes: str = setting("auto", among=tuple(SIZES))
 
     slot: ClassVar[str] = "compiler"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     exact: ClassVar[bool] = True
-    after: ClassVar[tuple[str, ...]] = ("layout", "precision", "stochastic")
     choices: ClassVar = {"where": ("whole", "blocks")}
 
     def model(self, model: nn.Module) -> nn.Module:
         device = next(model.parameters()).device.type
         if lacking := missing_for(self.backend, device):
             raise BadRecipe(f"Compile needs {lacking}, which is not here: install it, or leave Compile out")
-        layers = blocks(model) if self.where == "blocks" else [model]
-        if not layers:
+        if not (layers := blocks(model) if self.where == "blocks" else [model]):
             raise BadRecipe("Compile: the network has no repeated blocks: use where='whole'")
         compiled_(layers, self.backend, self.sizes)
         return model

@@ -60,10 +60,9 @@ class StepGuard:
         self._snapshots: deque[list[Tensor]] = deque(maxlen=2)
 
     def step(self, compute_loss: ComputeLoss, update: Update = plain_update, samples: Callable[[], Any] = list) -> bool:
-        """One optimizer step, or none; says whether one was applied.
+        """One optimizer step or none; says which.
 
-        `compute_loss` must call the `backward` it is given; `samples` gives the ids that may be to blame.
-        """
+        `compute_loss` must call the `backward` it is given; `samples` gives the ids that may be to blame."""
         if self.steps % self.every == 0 and not self.row:
             self._snapshots.append([t.clone() for t in self._tensors()])
         before = torch.get_rng_state(), [b.clone() for b in self.model.buffers()]
@@ -165,6 +164,7 @@ class Guard(Method):
     every: int = setting(25, low=1)
 
     slot: ClassVar[str] = "guard"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     exact: ClassVar[bool] = True
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

@@ -155,13 +155,13 @@ class MixedPrecision(Method):
     dtype: str = setting("bf16", among=(*DTYPES, "tf32"))
 
     slot: ClassVar[str] = "precision"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     choices: ClassVar = {"dtype": ("bf16", "fp16")}
 
     def model(self, model: nn.Module) -> nn.Module:
         device = next(model.parameters()).device
         if self.dtype == "tf32" and capability(device) < (8, 0):
-            needs = "needs a CUDA device of compute capability 8.0"
-            raise BadWorkload(f"MixedPrecision(dtype='tf32') {needs}, which {device} is not: use another dtype")
+            raise BadWorkload(f"MixedPrecision: tf32 needs a CUDA device of compute capability 8.0, not {device}")
         return model
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

@@ -59,6 +59,7 @@ class Packed(Method):
     where: str = setting("auto", among=WHERE)
 
     slot: ClassVar[str] = "storage"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     exact: ClassVar[bool] = True
     choices: ClassVar = {"where": ("memory", "map", "device")}
 

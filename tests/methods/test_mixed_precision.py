@@ -143,7 +143,9 @@ def test_tf32_holds_for_forward_and_backward_and_is_put_back_after_each_step() -
 
 
 def test_tf32_is_refused_before_the_first_step_where_it_is_not(tmp_path: Path) -> None:
-    with pytest.raises(BadWorkload, match=r"tf32.*needs a CUDA device of compute capability 8.0, which cpu is not"):
+    with pytest.raises(
+        BadWorkload, match=r"MixedPrecision: tf32 needs a CUDA device of compute capability 8.0, not cpu"
+    ):
         ht.train(make_task(), ht.Recipe([MixedPrecision(dtype="tf32")], steps=2), device="cpu", ledger=tmp_path)
     assert ht.Ledger(tmp_path).runs == []
 
