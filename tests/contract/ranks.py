@@ -30,10 +30,10 @@ def quiet_network() -> torch.nn.Module:
 def uneven() -> ht.Workload:
     """Validation data that two ranks cannot share evenly: three batches, the last one small."""
     valid = tuple(torch.cat([column] * 10)[:600] for column in task().valid.columns)
-    return task(model=quiet_network, valid=valid, evaluations=3)
+    return task(model=quiet_network, valid=valid, evaluations=2)
 
 
-def what(kind: str, how: str, steps: int = 8) -> ht.Recipe:
+def what(kind: str, how: str, steps: int = 7) -> ht.Recipe:
     """A recipe with one method beside the one for several devices, which stands there in one process too."""
     methods = [setting_of(one) for one in ALL if one.__name__ == kind and one is not MultiDevice]
     optimizer = [] if any(m.slot == "optimizer" for m in methods) else [SGD(lr=0.1)]

@@ -75,13 +75,17 @@ def test_two_ranks_give_the_run_of_one(together: tuple[Path, list[list[Any]]], t
         two, one = ht.Ledger(folder).run(run), alone[kind]
         assert two.state == one.state == "finished", f"{kind}, {how}: {two.reason}"
         losses = [[value for _, value in run.series("loss")] for run in (two, one)]
-        assert losses[0] == pytest.approx(losses[1], rel=2e-3, abs=1e-4), f"{kind}, {how}"
+        rough = 10 if kind == "MixedPrecision" else 1  # 16 bits round differently in batches of another size
+        assert losses[0] == pytest.approx(losses[1], rel=rough * 1e-3, abs=1e-4), f"{kind}, {how}"
         assert two.series("lr") == one.series("lr")
         assert two.receipt == one.receipt
         for this, that in zip(two.evaluations, one.evaluations, strict=True):
-            assert (this.score, this.loss) == pytest.approx((that.score, that.loss), abs=0.02), f"{kind}, {how}"
+            assert this.loss == pytest.approx(that.loss, rel=rough * 1e-3), f"{kind}, {how}"
+            assert this.score == pytest.approx(that.score, abs=rough * 0.002), f"{kind}, {how}"  # one of 600 samples
         for key, value in weights(one).items():
-            assert torch.allclose(weights(two)[key], value, rtol=1e-2, atol=5e-3), f"{kind}, {how}: {key}"
+            assert torch.allclose(weights(two)[key], value, rtol=rough * 1e-2, atol=rough * 1e-3), (
+                f"{kind}, {how}: {key}"
+            )
         proved += 1
     assert proved == len(JOBS) >= 20
 
@@ -160,7 +164,7 @@ def test_a_rank_that_dies_ends_all_with_one_line(tmp_path: Path) -> None:
     dead, left = ended(started(str(script), "9", "1", str(tmp_path / "ledger"), "replicate", "SGD", ""))[::-1]
     assert dead[0] == -9
     assert left[0] == 3, left[2]
-    (line,) = [line for line in left[2].splitlines() if "rank" in line]
+    (line,) = [line for line in left[2].splitlines() if line.startswith("rank")]
     assert line == "rank 0 of 2 lost another rank, so all end: go on from the last checkpoint with --resume"
     (folder,) = ht.Ledger(tmp_path / "ledger").runs
     assert ht.Run.load(folder).state == "failed"
@@ -191,7 +195,7 @@ def test_torchrun_trains_from_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (folder,) = ht.Ledger(tmp_path).runs
     assert ht.Run.load(folder).state == "finished"
-    assert done.stdout.count(folder.name) == 1  # one summary, of one run
+    assert done.stdout.count(f"run {folder.name}: reached") == 1  # one summary, of one run
 
 
 def test_some_methods_are_proved_in_shards_too() -> None:
