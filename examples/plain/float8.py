@@ -51,8 +51,7 @@ def main() -> None:
     digits = load_digits()
     images, labels = torch.tensor(digits.images[:, None] / 16, dtype=torch.float32), torch.tensor(digits.target)
     try:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        train_plain(wide_network, (images[:1500], labels[:1500]), steps=400, device=device)
+        train_plain(wide_network, (images[:1500], labels[:1500]), steps=400)
     except RuntimeError as reason:
         print(f"digits, not trained: {reason}")
     else:

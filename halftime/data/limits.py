@@ -114,4 +114,5 @@ def capability(device: Any) -> tuple[int, int]:
     """
     import torch  # late: helpers look at limits without it
 
-    return torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
+    there = device.type == "cuda" and torch.cuda.is_available()
+    return torch.cuda.get_device_capability(device) if there else (0, 0)

@@ -76,6 +76,7 @@ def test_a_network_that_would_not_gain_is_refused(monkeypatch: pytest.MonkeyPatc
 
 def test_the_missing_fact_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     device = torch.device("cuda:0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
     assert missing_for(device) == "a CUDA device of compute capability 8.9, which cuda:0 is not"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 9))
