@@ -33,8 +33,7 @@ def train_plain(
     network = make_network().to(device)
     float8_(network, smallest)  # the method
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9)
-    for batch in islice(Feed(Tensors(*data), batch_size, seed).batches(), steps):
-        images, labels = (t.to(device) for t in batch)
+    for images, labels in islice(Feed(Tensors(*(t.to(device) for t in data)), batch_size, seed).batches(), steps):
         optimizer.zero_grad()
         cross_entropy(network(images), labels).backward()
         optimizer.step()
@@ -52,10 +51,9 @@ def main() -> None:
     images, labels = torch.tensor(digits.images[:, None] / 16, dtype=torch.float32), torch.tensor(digits.target)
     try:
         train_plain(wide_network, (images[:1500], labels[:1500]), steps=400)
+        print("digits, trained in 8 bits")
     except RuntimeError as reason:
         print(f"digits, not trained: {reason}")
-    else:
-        print("digits, trained in 8 bits")
 
 
 if __name__ == "__main__":

@@ -38,8 +38,9 @@ def where_it_can(request: pytest.FixtureRequest, own_folder: Path, monkeypatch: 
     method, trains = given.get("method"), "tmp_path" in request.node.fixturenames
     if isinstance(method, Float8):
         monkeypatch.setattr(tasks, "network", tasks.NETWORKS[Float8])
-    if trains and "cuda" in getattr(method, "needs", ()) and given.get("device", "cpu") == "cpu":
-        with pytest.raises(BadWorkload, match=f"^{tasks.name(method)} needs a CUDA device"):
-            tasks.trained(tasks.task(), tasks.recipe(method), own_folder)
+    device = given.get("device", "cpu")
+    if trains and tasks.lacks(method, device):
+        with pytest.raises(BadWorkload, match=f"^{tasks.name(method)} needs "):
+            tasks.trained(tasks.task(), tasks.recipe(method), own_folder, device=device)
         assert not (own_folder / "runs").exists()
         pytest.skip(f"{tasks.name(method)} needs CUDA; here it was refused, by name")

@@ -56,6 +56,7 @@ from halftime.methods import (
     Whitening,
     ZeroResidual,
 )
+from halftime.methods.float8 import missing_for
 
 DEVICES = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))  # the same command checks a GPU where there is one
 
@@ -104,6 +105,12 @@ SETTINGS: tuple[ht.Method, ...] = (
 )
 ON_CPU = tuple(m for m in SETTINGS if "cuda" not in m.needs)
 FP16 = MixedPrecision(dtype="fp16")  # the one setting that owns state which bf16 lacks
+
+
+def lacks(method: ht.Method | None, device: str) -> bool:
+    """Whether a method needs CUDA, and this is not the device for it."""
+    needs = "cuda" in getattr(method, "needs", ())
+    return needs and (device == "cpu" or bool(missing_for(torch.device(device))))
 
 
 def name(thing: Any) -> str:
