@@ -42,6 +42,7 @@ from halftime.methods.test_time_flip import MirrorJudge
 from .tasks import (
     DEVICES,
     FP16,
+    NETWORKS,
     ON_CPU,
     SETTINGS,
     TRAIN,
@@ -270,7 +271,8 @@ def test_all_pairs_run_or_are_refused_by_name(device: str, tmp_path: Path) -> No
             unmet += 1
             continue
         try:
-            runs = [trained(task(evaluations=2), what, tmp_path, device=device) for what in written]
+            wide = {"model": NETWORKS[Float8]} if Float8 in (type(one), type(other)) else {}
+            runs = [trained(task(evaluations=2, **wide), what, tmp_path, device=device) for what in written]
         except BadRecipe as refusal:
             assert {name(one), name(other)} & set(str(refusal).split(":"))
             by_name.add(frozenset((name(one), name(other))))
