@@ -113,7 +113,8 @@ class Run:
         attempts, digests = [records for records, _ in files if records], [intact for _, intact in files]
         start, (state, reason) = attempts[0][0], _state(attempts[-1])
         ends = [_end(attempt) for attempt in attempts]
-        joules = [end["joules"] for end in ends if end.get("joules") is not None]
+        ranks = [attempt[0].get("ranks", 1) for attempt in attempts]
+        joules = [e["joules"] for e, n in zip(ends, ranks, strict=True) if e.get("joules") is not None and n == 1]
         purposes = sorted({purpose for end in ends for purpose in end["spans"]})
         plans = [r["segments"] for attempt in attempts for r in attempt if "segments" in r]
         return cls(
@@ -123,7 +124,8 @@ class Run:
             attempts=len(attempts), steps=ends[-1]["step"], tried=ends[-1]["tried"],
             receipt=ends[-1]["receipt"], seconds=ends[-1]["seconds"],
             spans={purpose: sum(end["spans"].get(purpose, 0.0) for end in ends) for purpose in purposes},
-            device_seconds=sum(end["held"] for end in ends), joules=sum(joules) if joules else None,
+            device_seconds=sum(end["held"] * n for end, n in zip(ends, ranks, strict=True)),
+            joules=sum(joules) if joules else None,
             evaluations=_evaluations(attempts), fingerprint=attempts[-1][0]["fingerprint"],
             plan=tuple((int(a), float(b), int(c)) for a, b, c in (plans[-1] if plans else [])),
             events=tuple(r["text"] for attempt in attempts for r in attempt if r["kind"] == "event"),

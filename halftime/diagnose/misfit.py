@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from halftime.data.batch import describe, mapped, tensors
 from halftime.data.boxes import has_boxes
-from halftime.errors import BadWorkload, shorten
+from halftime.data.ranks import here
+from halftime.errors import BadRecipe, BadWorkload, shorten
 from halftime.measure.score import apply
 from halftime.places import Method, overrides
 from halftime.workload import Workload
@@ -93,7 +94,15 @@ def check(workload: Workload, methods: tuple[Method, ...], model: nn.Module, bat
 
     Raises:
         BadWorkload: what does not fit, in one line.
+        BadRecipe: several devices, and a method that is not proved on them.
     """
+    several = next((m for m in methods if m.slot == "devices"), None) if here().world > 1 else None
+    for method in methods:
+        if several and (how := getattr(several, "how", "replicate")) not in method.devices:
+            raise BadRecipe(
+                f"{type(method).__name__} is not proved on several devices that {how} the network: "
+                "leave it out, or train on one device"
+            )
     inputs, targets = mapped(batch[0], lambda t: t[:2]), mapped(batch[1], lambda t: t[:2])
     facts = inspect(workload, model, (inputs, targets))
     for method in methods:

@@ -65,6 +65,7 @@ class AlternatingFlip(Method):
     """Mirror each image in every other epoch."""
 
     slot: ClassVar[str] = "mirroring"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     needs: ClassVar[frozenset[str]] = frozenset({"images", "movable"})
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

@@ -179,6 +179,7 @@ class FocalPrior(Method):
     gamma: float = setting(2.0, low=0)
 
     slot: ClassVar[str] = "prior"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     needs: ClassVar[frozenset[str]] = frozenset({"labels"})
     choices: ClassVar = {"gamma": (0.0, 1.0, 2.0)}
 

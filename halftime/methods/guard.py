@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from halftime.data.blame import Blame
 from halftime.errors import Diverged
-from halftime.methods.mixed_precision import in_32_bits, noting, overflow_hooks
+from halftime.overflow import in_32_bits, noting, overflow_hooks
 from halftime.places import Backward, ComputeLoss, Method, Places, Update, plain_backward, plain_update
 from halftime.settings import setting
 from halftime.snapshots import Snapshots
@@ -61,7 +61,7 @@ class StepGuard:
         self._snapshots, self._buffers = Snapshots(model, optimizer), [*model.buffers()]
 
     def step(self, compute_loss: ComputeLoss, update: Update = plain_update, samples: Callable[[], Any] = list) -> bool:
-        """One optimizer step, or none; says whether one was applied.
+        """One optimizer step or none; says which.
 
         `compute_loss` must call the `backward` it is given; `samples` gives the ids that may be to blame.
         """
@@ -157,6 +157,7 @@ class Guard(Method):
     every: int = setting(25, low=1)
 
     slot: ClassVar[str] = "guard"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     exact: ClassVar[bool] = True
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

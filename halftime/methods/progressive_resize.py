@@ -97,6 +97,7 @@ class ProgressiveResize(Method):
     multiple: int = setting(4, low=1)
 
     slot: ClassVar[str] = "size"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     needs: ClassVar[frozenset[str]] = frozenset({"images", "movable"})
     choices: ClassVar = {"smallest": (0.5, 0.7), "until": (0.5, 0.7, 0.9)}
 

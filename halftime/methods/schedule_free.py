@@ -127,6 +127,7 @@ class ScheduleFree(Method):
     batches: int = setting(16, low=1)
 
     slot: ClassVar[str] = "optimizer"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     choices: ClassVar = {"lr": (1e-3, 2.5e-3, 0.01, 0.03, 0.1), "beta": (0.9, 0.95, 0.98)}
 
     def optimizer(self, model: nn.Module, optimizer: Optimizer) -> Optimizer:

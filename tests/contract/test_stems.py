@@ -40,8 +40,10 @@ MAY_IMPORT = (
     "random",
     "re",
     "safetensors",
+    "sysconfig",
     "time",
     "torch",
+    "types",
     "typing",
 )
 
