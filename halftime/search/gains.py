@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from halftime.measure.statistics import quantile
 from halftime.recipe import Recipe
 from halftime.search.records import Gain, Pace, Trial
+from halftime.search.retune import of_length, rate_of, retuned
 from halftime.search.work import Work
 
 SEEDS = 20_000  # where the seeds of comparisons begin
@@ -25,6 +26,7 @@ RACE = (2, 3, 4, 6)  # seeds after which it is looked whether a change is clear
 SURE, HOPE = 0.99, 0.9  # one-sided: to keep a change, and to give it up
 LEAST = 1.02  # a change that is not likely to gain so much is given up
 FEWEST = 12  # steps of the shortest comparison
+ALIKE = 9.0  # variances that differ by more are not of one kind
 FURTHEST = 3.0  # a difference in scores counts as at most e to this power in time
 
 
@@ -124,11 +126,13 @@ def gain_of(work: Work, anchor: Anchor, trials: Sequence[Trial], pace: Pace) -> 
 
 
 def learn(work: Work, anchor: Anchor, trials: Sequence[Trial]) -> None:
-    """Add what the pairs of a candidate show of the noise."""
+    """Add what the pairs of a candidate show of the noise; one that trains quite otherwise shows noise of its own."""
     found = differences(work, anchor, trials)
     mean = math.fsum(found) / len(found)
-    anchor.squares += math.fsum((d - mean) ** 2 for d in found)
-    anchor.freedom += len(found) - 1
+    squares = math.fsum((d - mean) ** 2 for d in found)
+    if abs(mean) <= anchor.slope and squares <= ALIKE * (len(found) - 1) * anchor.sd**2:
+        anchor.squares += squares
+        anchor.freedom += len(found) - 1
 
 
 def words(gain: Gain) -> str:
@@ -151,10 +155,10 @@ def anchored(work: Work, recipe: Recipe, steps: int, goal: float, before: Anchor
     """
     n = 3 if before is None else 2
     seeds = range(SEEDS, SEEDS + n)
-    long = work.train(recipe.replace(steps=steps), seeds)
+    long = work.train(of_length(recipe, steps), seeds)
     while True:
         half = max(FEWEST, steps // 2)
-        short = work.train(recipe.replace(steps=half), seeds)
+        short = work.train(of_length(recipe, half), seeds)
         reached = all(t.ended for t in short) and _mean(work, short) >= goal
         if not reached or half in (FEWEST, steps):
             break
@@ -167,7 +171,12 @@ def anchored(work: Work, recipe: Recipe, steps: int, goal: float, before: Anchor
     noise = math.sqrt(spread / (2 * (n - 1))) if spread else 0.0
     at, trials = (half, short) if all(t.ended for t in short) and half >= FEWEST else (steps, long)
     slope = max(rise, noise, 1e-12 + 1e-6 * abs(goal))
-    anchor = Anchor(recipe.replace(steps=at), {t.seed: t for t in trials}, slope)
+    incumbent = of_length(recipe, at)
+    if before is None:  # later incumbents were tuned when they were tried; the first must be no worse off
+        tuned, _ = retuned(work, incumbent, rate_of(incumbent), at)
+        trials = trials if tuned == incumbent else work.train(tuned, seeds)
+        incumbent = tuned
+    anchor = Anchor(incumbent, {t.seed: t for t in trials}, slope)
     if before is not None and before.steps == at:
         anchor.squares, anchor.freedom = before.squares, before.freedom
     anchor.squares += 2 * spread  # two runs of a pair differ by twice the variance of one

@@ -16,11 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from halftime.recipe import Recipe
-from halftime.search import rates
 from halftime.search.gains import FEWEST, Anchor
-from halftime.search.phases import changed
 from halftime.search.records import Trial
-from halftime.search.retune import rate_of
+from halftime.search.retune import of_length
 from halftime.search.work import Work
 
 SEEDS = 30_000  # where the seeds of shortening begin
@@ -79,14 +77,6 @@ class Short:
     trials: tuple[Trial, ...]
     best: float
     why: str = ""
-
-
-def of_length(recipe: Recipe, steps: int) -> Recipe:
-    """A recipe with other steps, its rate moved to them."""
-    rate, before = rate_of(recipe), recipe.steps or steps
-    if rate is None:
-        return recipe.replace(steps=steps)
-    return changed(recipe, lr=float(f"{rate * (steps / before) ** -rates.DRIFT:.3g}")).replace(steps=steps)
 
 
 def shortest(work: Work, anchor: Anchor, goal: float, longest: int, looks: int = LOOKS) -> Short:

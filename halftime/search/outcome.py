@@ -17,7 +17,7 @@ from halftime.search.journal import records
 from halftime.search.length import CHECKS, Short
 from halftime.search.prove import prove
 from halftime.search.records import Bar, Decision, Found
-from halftime.search.retune import rate_of
+from halftime.search.retune import added, rate_of
 from halftime.search.start import FEWEST_PAIRS, Start
 from halftime.search.work import Work
 
@@ -144,7 +144,7 @@ def waterfall(
         high: upper end.
     """
     bars: list[Bar] = []
-    here = {type(m).__name__: m.to_dict() for m in recipe.methods if m not in base.methods}
+    here = added(recipe, base)
     for one in decisions:
         mine = one.methods and all(name in here for name in one.methods)
         sized = one.change.startswith("batch size") and one.recipe.get("batch_size") == recipe.batch_size

@@ -12,7 +12,7 @@ from halftime.recipe import Recipe
 from halftime.search import gains
 from halftime.search.combine import paced
 from halftime.search.gains import Anchor
-from halftime.search.records import Decision, Gain, Pace, Verdict
+from halftime.search.records import Decision, Gain, Pace, Trial, Verdict
 from halftime.search.retune import rate_of, retuned
 from halftime.search.switches import clear, timed, words
 from halftime.search.work import Work, first
@@ -48,7 +48,7 @@ def pruned(work: Work, anchor: Anchor, base: Recipe, order: list[str]) -> Recipe
     """
     for name in order:
         method = next((m for m in anchor.recipe.methods if type(m).__name__ == name), None)
-        if method is None or method in base.methods:
+        if method is None:
             continue
         if not work.affords(anchor.steps, anchor.steps):
             work.note(f"no time was left to try the recipe without {name}")
@@ -62,9 +62,10 @@ def pruned(work: Work, anchor: Anchor, base: Recipe, order: list[str]) -> Recipe
             pays, why, gain, less, trials = _missed(work, anchor, less, base)
             runs = tuple(t.run for t in trials if t.run)
         verdict: Verdict = "kept" if pays else "dropped"
+        moved = rate_of(anchor.recipe), rate_of(less)
         work.decide(
-            Decision(work.stage, f"without {name}", verdict, why, {name: method.to_dict()}, gain,
-                     (rate_of(anchor.recipe), rate_of(less)), runs, round(work.journal.spent - began, 3), less.to_dict())
+            Decision(work.stage, f"without {name}", verdict, why, {name: method.to_dict()}, gain, moved, runs,
+                     round(work.journal.spent - began, 3), less.to_dict())
         )  # fmt: skip
         if not pays:
             kept = dataclasses.replace(anchor, recipe=less)

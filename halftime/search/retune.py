@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.search import rates
 from halftime.search.phases import REACH, ShuffledTargets, changed, setting_of
@@ -17,7 +18,8 @@ from halftime.search.records import Trial
 from halftime.search.work import Work
 
 SEEDS = 10_000  # where the seeds of searches for a rate begin
-SHARE, SHORTEST = 0.25, 24  # of the steps, and steps, over which rates are compared for a warm start
+SHARE, SHORTEST = 0.25, 64  # of the steps, and steps, over which rates are compared for a warm start
+CLEARLY = 0.02  # of the loss: the rate to start from stays where no other does better by so much
 SCANNED = 12  # steps of the shortest trainings of the base: fewer tell nothing
 WARM, GROWN = 2.0, 4  # factor between neighbouring rates; rates that may be added at the edges
 COLD, POINTS = 3.5, 5  # the same for an optimizer that is new: factor and rates of the first look
@@ -27,6 +29,26 @@ def rate_of(recipe: Recipe) -> float | None:
     """The learning rate of a recipe, None where it has none of its own."""
     rate = setting_of(recipe, "lr") if recipe.get("optimizer") else None
     return float(rate) if isinstance(rate, (int, float)) else None
+
+
+def of_length(recipe: Recipe, steps: int) -> Recipe:
+    """A recipe with other steps, its rate moved to them."""
+    rate, before = rate_of(recipe), recipe.steps or steps
+    if rate is None:
+        return recipe.replace(steps=steps)
+    return changed(recipe, lr=float(f"{rate * (steps / before) ** -rates.DRIFT:.3g}")).replace(steps=steps)
+
+
+def added(recipe: Recipe, base: Recipe) -> list[str]:
+    """Names of the methods of a recipe that are not those of another; a learning rate alone makes no other method."""
+    mine = {type(m): m for m in base.methods}
+
+    def same(method: Method) -> bool:
+        other = mine.get(type(method))
+        rate = getattr(other, "lr", None)
+        return other is not None and other == (method if rate is None else type(method).from_dict({**method.to_dict(), "lr": rate}))
+
+    return [type(m).__name__ for m in recipe.methods if not same(m)]
 
 
 def base_rate(work: Work, recipe: Recipe, steps: int) -> rates.Chosen:
@@ -94,8 +116,10 @@ def retuned(work: Work, recipe: Recipe, rate: float | None, steps: int) -> tuple
     grow(WARM)
     if min(losses.values()) == math.inf:
         return recipe, trials
-    best = rates.lowest(losses)
-    return changed(recipe, lr=_digits(best / ahead)), trials
+    middle = losses[_digits(centre)]
+    if middle - min(losses.values()) <= CLEARLY * abs(middle):
+        return changed(recipe, lr=_digits(centre / ahead)), trials
+    return changed(recipe, lr=_digits(rates.lowest(losses) / ahead)), trials
 
 
 def loss_of(trial: Trial) -> float:

@@ -26,8 +26,10 @@ from halftime.search.candidates import Candidate, Queue, candidates, named_metho
 from halftime.search.drift import Reference
 from halftime.search.gains import Anchor
 from halftime.search.journal import Journal, records
+from halftime.search.machine import kept_settings, try_settings
 from halftime.search.prune import pruned
 from halftime.search.records import Found, Trial
+from halftime.search.retune import added
 from halftime.search.start import SEEDS, Start, decays, offered, start
 from halftime.search.switches import Switch, switches, try_switches
 from halftime.search.view import View
@@ -99,7 +101,7 @@ def search(
     folder, limit = _begun(ledger, asked, minutes, resume)
     journal, view = Journal(ledger, folder), View(quiet, price)
     work = Work(Place(workload, ledger, folder.name, device, source), journal, view, 60 * limit, engine, block)
-    with journal.log:
+    with journal.log, kept_settings():
         journal.log.record(
             "start", durable=True, search=folder.name, minutes=limit, fingerprint=fingerprint(where), **asked
         )
@@ -148,14 +150,14 @@ def _searched(work: Work, plan: Plan) -> Found:
         text = f"base and proof alone take more than {work.limit / 60:g} minutes: give at least {needed:.2g}"
         return outcome.ended(work, began, "too short", text)
     work.watch = Reference(work, began.base)
-    anchor, added = _changed(work, plan, began)
+    anchor, names = _changed(work, plan, began)
     with work.share("shorten", SHARES["shorten"]):
         short = length.shortest(work, anchor, began.goal, round(length.LONGEST * _steps(anchor, began)))
     if short.recipe is None:
         return outcome.unreached(work, began, short)
     recipe = short.recipe
     with work.share("leave one out", 1.0):
-        recipe = _left_out(work, began, anchor, short, recipe, added)
+        recipe = _left_out(work, began, anchor, short, recipe, names)
     return outcome.concluded(work, began, recipe, plan.proof)
 
 
@@ -173,8 +175,9 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
         else list(switches(recipe, plan.known))
     )
     with work.share("switches", SHARES["switches"]):
+        try_settings(work, recipe)
         recipe = try_switches(work, recipe, began.steps, offered)
-        work.view.best = f"{recipe}" if recipe.methods != began.base.methods else "the base"
+        work.view.best = f"{recipe}" if added(recipe, began.base) else "the base"
     work.stage = "methods"
     anchor = gains.anchored(work, recipe, began.steps, began.goal)
 
@@ -198,12 +201,12 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
     survivors = [one for one in judged_all if one.decision.verdict == "kept"]
     losers = [one for one in judged_all if one.decision.verdict != "kept"]
     with work.share("combine", SHARES["combine"]):
-        anchor, added = combine.together(work, anchor, survivors, anew)
+        anchor, one = combine.together(work, anchor, survivors, anew)
     with work.share("pairs", SHARES["pairs"]):
-        anchor, more = combine.pairs(work, anchor, losers, anew, bool(added))
+        anchor, more = combine.pairs(work, anchor, losers, anew, bool(one))
     with work.share("refine", SHARES["refine"]):
-        anchor, _ = combine.refine(work, anchor, [*added, *more], anew)
-    return anchor, [type(m).__name__ for m in anchor.recipe.methods if m not in began.base.methods]
+        anchor, _ = combine.refine(work, anchor, [*one, *more], anew)
+    return anchor, added(anchor.recipe, began.base)
 
 
 def renewed(work: Work, before: Anchor, recipe: Recipe, trials: Sequence[Trial], goal: float) -> Anchor:
@@ -216,11 +219,11 @@ def renewed(work: Work, before: Anchor, recipe: Recipe, trials: Sequence[Trial],
 
 
 def _left_out(
-    work: Work, began: Start, anchor: Anchor, short: length.Short, recipe: Recipe, added: list[str]
+    work: Work, began: Start, anchor: Anchor, short: length.Short, recipe: Recipe, names: list[str]
 ) -> Recipe:
     """Leave one out at the final length; where something went, the length is looked for again."""
     final = dataclasses.replace(anchor, recipe=recipe, trials={})
-    kept = pruned(work, final, began.base, added)
+    kept = pruned(work, final, began.base, names)
     if kept.methods == recipe.methods:
         return recipe
     again = Anchor(

@@ -7,11 +7,13 @@ the error of the method (A/A), and no gain smaller than that means anything.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -42,6 +44,7 @@ def pace(
     rounds: int = ROUNDS,
     longer: int = 1,
     least: float = BLOCK,
+    within: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Pace:
     """Time two recipes against each other.
 
@@ -53,6 +56,7 @@ def pace(
         rounds: blocks of `second`, and pairs of blocks of `first`; one more is a warm-up.
         longer: so many times the usual steps a block, to look again.
         least: seconds that a block of the usual steps takes at least.
+        within: a context for the blocks of the second recipe, such as another number of threads.
 
     Returns:
         The ratio of seconds a step. Where the second recipe cannot be trained, its `why` says so.
@@ -70,7 +74,8 @@ def pace(
         block(first, FEWEST)
         steps = min(MOST, max(FEWEST, math.ceil(least / block(first, FEWEST)[0]))) * longer
         try:
-            compiling = block(second, FEWEST)[2]  # later blocks find much of it in a cache
+            with within():
+                compiling = block(second, FEWEST)[2]  # later blocks find much of it in a cache
         except StorageError:
             raise
         except Exception as error:
@@ -80,7 +85,11 @@ def pace(
         for _ in range(rounds):
             order = [("first", first), ("again", first), ("second", second)]
             dice.shuffle(order)
-            taken.append({name: block(recipe, steps) for name, recipe in order})
+            turn: dict[str, tuple[float, ...]] = {}
+            for name, recipe in order:
+                with within() if name == "second" else contextlib.nullcontext():
+                    turn[name] = block(recipe, steps)
+            taken.append(turn)
     return compared(taken, steps, compiling)
 
 
