@@ -93,9 +93,8 @@ def try_settings(work: Work, recipe: Recipe) -> None:
 
 def _look(work: Work, recipe: Recipe, setting: Setting, longer: int) -> Callable[[], dict[str, object]]:
     def look() -> dict[str, object]:
-        return dataclasses.asdict(
-            pace(work.workload, recipe, recipe, device=work.place.device, rounds=ROUNDS + 2 * (longer > 1), longer=longer,
-                 least=work.block, within=setting.within)
-        )  # fmt: skip
+        rounds = ROUNDS + 2 * (longer > 1)
+        how = {"device": work.place.device, "rounds": rounds, "longer": longer, "least": work.block}
+        return dataclasses.asdict(pace(work.workload, recipe, recipe, within=setting.within, **how))  # type: ignore[arg-type]
 
     return look

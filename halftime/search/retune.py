@@ -45,8 +45,9 @@ def added(recipe: Recipe, base: Recipe) -> list[str]:
 
     def same(method: Method) -> bool:
         other = mine.get(type(method))
-        rate = getattr(other, "lr", None)
-        return other is not None and other == (method if rate is None else type(method).from_dict({**method.to_dict(), "lr": rate}))
+        if other is None or not hasattr(method, "lr"):
+            return other == method
+        return type(method).from_dict({**method.to_dict(), "lr": getattr(other, "lr", None)}) == other
 
     return [type(m).__name__ for m in recipe.methods if not same(m)]
 
