@@ -12,6 +12,9 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 
+import torch
+
+from halftime.data.feed import CPU
 from halftime.errors import BadRecipe, unknown
 from halftime.methods import ALL
 from halftime.places import Method
@@ -54,7 +57,10 @@ class Candidate:
 
 
 def candidates(
-    recipe: Recipe, known: Sequence[type[Method]] = (), named: Sequence[Method] | None = None
+    recipe: Recipe,
+    known: Sequence[type[Method]] = (),
+    named: Sequence[Method] | None = None,
+    device: torch.device = CPU,
 ) -> list[Candidate]:
     """What may be tried on a recipe.
 
@@ -62,18 +68,22 @@ def candidates(
         recipe: the base.
         known: method classes besides halftime's own.
         named: methods that were asked for, in place of all that have evidence.
+        device: that trains; what was measured on another class of device says nothing.
     """
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     if named is not None:
         wanted = [method for method in named if not type(method).exact]
     else:
-        kinds = [kind for kind in (*ALL, *known) if not kind.exact and (kind in known or prior(kind) is not None)]
+        kinds = [
+            kind for kind in (*ALL, *known) if not kind.exact and (kind in known or prior(kind, where) is not None)
+        ]
         wanted = [settings(kind)[0] for kind in kinds if settings(kind)]
     here = {type(method) for method in recipe.methods}
     found = []
     for method in wanted:
         if type(method) in here and (named is None or method in recipe.methods):
             continue
-        mean, sd = prior(type(method)) or DEFAULT
+        mean, sd = prior(type(method), where) or DEFAULT
         found.append(Candidate((method,), mean, sd))
     return found
 

@@ -27,6 +27,7 @@ class Reference:
 
     def __init__(self, work: Work, recipe: Recipe, every: float = EVERY) -> None:
         self.work, self.recipe, self.every = work, recipe, every
+        self.said = 0.0  # seconds a step, when it was last said how fast the machine is
         self.steps: list[tuple[float, float]] = []  # seconds of the search, seconds a step
 
     def __call__(self) -> None:
@@ -36,8 +37,11 @@ class Reference:
             return
         step = self.work.journal.once(f"reference {len(self.steps)}", self._measure)
         self.steps.append((spent, step))
+        self.said = self.said or step
         usual = self.steps[0][1]
-        if not 1 / LARGE < step / usual < LARGE:
+        if not 1 / LARGE < step / self.said < LARGE:
+            self.said = step
+        if self.said == step != usual and not 1 / LARGE < step / usual < LARGE:
             way = f"{step / usual:.1f}× slower" if step > usual else f"{usual / step:.1f}× faster"
             self.work.note(
                 f"the machine was {way} at {clock(spent)} than at the start: another job may be running; what is "

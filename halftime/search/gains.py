@@ -143,7 +143,9 @@ def words(gain: Gain) -> str:
     )
 
 
-def anchored(work: Work, recipe: Recipe, steps: int, goal: float, before: Anchor | None = None) -> Anchor:
+def anchored(
+    work: Work, recipe: Recipe, steps: int, goal: float, before: Anchor | None = None, known: Sequence[Trial] = ()
+) -> Anchor:
     """Find the number of steps at which the incumbent just misses the goal, and how its score grows there.
 
     Args:
@@ -152,10 +154,11 @@ def anchored(work: Work, recipe: Recipe, steps: int, goal: float, before: Anchor
         steps: where to begin; halved as long as the goal is met with half of them.
         goal: score to reach, signed so that higher is better.
         before: an anchor of an earlier incumbent, whose noise is kept.
+        known: trials of the incumbent at these steps, if there are any.
     """
     n = 3 if before is None else 2
     seeds = range(SEEDS, SEEDS + n)
-    long = work.train(of_length(recipe, steps), seeds)
+    long = list(known) or work.train(of_length(recipe, steps), seeds)
     while True:
         half = max(FEWEST, steps // 2)
         short = work.train(of_length(recipe, half), seeds)

@@ -33,7 +33,7 @@ from halftime.search.retune import added
 from halftime.search.start import SEEDS, Start, decays, offered, start
 from halftime.search.switches import Switch, switches, try_switches
 from halftime.search.view import View
-from halftime.search.work import BLOCK, Engine, Place, Work, in_turn
+from halftime.search.work import BLOCK, Engine, OutOfTime, Place, Work, in_turn
 from halftime.workload import Workload
 
 SHARES = {"switches": 0.15, "batch": 0.15, "methods": 0.5, "combine": 0.4, "pairs": 0.3, "refine": 0.2, "shorten": 0.6}
@@ -107,6 +107,9 @@ def search(
         )
         try:
             found = _searched(work, Plan(base, named, tuple(known), proof))
+        except OutOfTime:
+            text = f"{limit:g} minutes are over before there was anything to prove: give at least twice as many"
+            found = outcome.ended(work, Start(base, 0, (), 0.0, None, 0), "too short", text)
         finally:
             view.close()
         found = dataclasses.replace(found, price=price)
@@ -179,13 +182,13 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
         recipe = try_switches(work, recipe, began.steps, offered)
         work.view.best = f"{recipe}" if added(recipe, began.base) else "the base"
     work.stage = "methods"
-    anchor = gains.anchored(work, recipe, began.steps, began.goal)
+    anchor = gains.anchored(work, recipe, began.steps, began.goal, known=began.trials)
 
     def anew(changed: Recipe, trials: Sequence[Trial]) -> Anchor:
         work.view.best = str(changed)
         return renewed(work, anchor, changed, trials, began.goal)
 
-    queue = Queue(candidates(recipe, plan.known, plan.named))
+    queue = Queue(candidates(recipe, plan.known, plan.named, pick(work.place.device)))
     if plan.named is None and not decays(recipe):
         with work.share("decay", SHARES["methods"]):
             judged = combine.judge(work, anchor, Candidate((OneCycle(),)))
@@ -223,7 +226,8 @@ def _left_out(
 ) -> Recipe:
     """Leave one out at the final length; where something went, the length is looked for again."""
     final = dataclasses.replace(anchor, recipe=recipe, trials={})
-    kept = pruned(work, final, began.base, names)
+    worth = {name: d.gain.ratio for d in work.decisions if d.verdict == "kept" and d.gain for name in d.methods}
+    kept = pruned(work, final, began.base, sorted(names, key=lambda name: worth.get(name, 1.0)))
     if kept.methods == recipe.methods:
         return recipe
     again = Anchor(

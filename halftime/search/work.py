@@ -28,6 +28,10 @@ from halftime.workload import Workload
 BLOCK = 0.12  # seconds that a block of steps takes at least, where steps are timed
 
 
+class OutOfTime(Exception):
+    """All the minutes of a search are spent; nothing more is begun."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Job:
     """One training that is wanted: `judged` as often as the workload says, or at the end alone."""
@@ -173,13 +177,19 @@ class Work:
         return self._costs.get(steps, steps * max(known, default=0.0))
 
     def train(self, recipe: Recipe, seeds: Sequence[int], judged: bool = False) -> list[Trial]:
-        """Train a recipe on some seeds, each once in the life of the search."""
+        """Train a recipe on some seeds, each once in the life of the search.
+
+        Raises:
+            OutOfTime: all of its minutes are spent.
+        """
         if self.watch is not None:
             self.watch()
         jobs = [Job(self.stage, recipe, seed, judged) for seed in seeds]
         made = self.engine(self.place, [job for job in jobs if job.key not in self.journal.known], self._before)
         found = []
         for job in jobs:
+            if self.journal.spent >= self.limit:
+                raise OutOfTime
             what = f"{self.stage}: {recipe}, seed {job.seed}"
             self.view.trying(what, self.journal.spent, self.limit)
             trial = Trial(**self.journal.once(job.key, lambda: dataclasses.asdict(next(made))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import random
 from pathlib import Path
@@ -25,6 +26,7 @@ from halftime.search.journal import Journal
 from halftime.search.length import Root
 from halftime.search.machine import kept_settings, settings
 from halftime.search.memory import fits, largest
+from halftime.search.priors import DEFAULT, prior
 from halftime.search.records import Pace, Trial
 from halftime.search.retune import of_length
 from halftime.search.search import search
@@ -172,6 +174,18 @@ def test_the_next_candidate_is_that_of_the_highest_expected_gain_a_minute() -> N
         queue.told(good, -0.5)  # promises are not kept here: what is certain to be small now counts less
     assert queue.shift < -0.3
     assert queue.take() is unsure
+
+
+def test_evidence_says_what_is_tried_and_in_which_order(tmp_path: Path) -> None:
+    assert prior(EMA, folders=(tmp_path / "none",)) == DEFAULT
+    entries = [{"device": "cpu", "ratio": {"estimate": r}} for r in (1.2, 1.3)]
+    strange = {"device": "H100", "ratio": {"estimate": 3.0}}
+    (tmp_path / "ema.json").write_text(json.dumps({"format": 1, "entries": [*entries, strange]}))
+    (tmp_path / "muon.json").write_text("no evidence")
+    found = prior(EMA, folders=(tmp_path,))
+    assert found is not None
+    assert found[0] == pytest.approx((math.log(1.2) + math.log(1.3)) / 2)
+    assert prior(Muon, folders=(tmp_path,)) is None
 
 
 class Ragged:
