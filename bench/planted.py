@@ -165,6 +165,7 @@ def tried(case: str, seed: int) -> tuple[bool, Found]:
 def main() -> None:
     parser = tables.options(__doc__)
     parser.add_argument("--repeats", type=int, default=10, metavar="N", help="of each case (default 10)")
+    parser.add_argument("--show", action="store_true", help="print every decision")
     parser.add_argument("--only", metavar="WORD", default="", help="cases with this word in their name")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -173,7 +174,7 @@ def main() -> None:
     rows: dict[str, list[tuple[bool, Found]]] = {}
     for case, seed in jobs:
         rows.setdefault(case, []).append(tried(case, seed))
-        if given.only:
+        if given.show:
             ok, found = rows[case][-1]
             decided = (f"{d.stage}: {d.verdict} {d.change}: {d.why}" for d in found.decisions)
             print(f"{case} {seed}: {'right' if ok else 'wrong'}, {found.words}", *decided, sep="\n  ", flush=True)

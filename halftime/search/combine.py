@@ -119,7 +119,7 @@ def one_at_a_time(work: Work, anchor: Anchor, queue: Queue) -> list[Judged]:
     return found
 
 
-Anew = Callable[[Recipe, Sequence[Trial]], Anchor]  # the anchor of a new incumbent, from its trials at the old steps
+Anew = Callable[[Anchor, Recipe, Sequence[Trial]], Anchor]  # of a new incumbent: the old one, its recipe and its trials
 
 
 def together(work: Work, anchor: Anchor, survivors: Sequence[Judged], anew: Anew) -> tuple[Anchor, list[Judged]]:
@@ -142,7 +142,7 @@ def together(work: Work, anchor: Anchor, survivors: Sequence[Judged], anew: Anew
                 break
             judged = judge(work, anchor, survivor.candidate)
         if judged.decision.verdict == "kept":
-            anchor = anew(judged.recipe, judged.trials)
+            anchor = anew(anchor, judged.recipe, judged.trials)
             added.append(judged)
     return anchor, added
 
@@ -174,7 +174,7 @@ def pairs(
             continue
         judged = judge(work, anchor, candidate)
         if judged.decision.verdict == "kept":
-            anchor = anew(judged.recipe, judged.trials)
+            anchor = anew(anchor, judged.recipe, judged.trials)
             added.append(judged)
     return anchor, added
 
@@ -193,5 +193,5 @@ def refine(work: Work, anchor: Anchor, added: Sequence[Judged], anew: Anew) -> t
         queue.told(candidate, judged.log)
         if judged.decision.verdict == "kept":
             better.append(judged)
-            anchor = anew(judged.recipe, judged.trials)
+            anchor = anew(anchor, judged.recipe, judged.trials)
     return anchor, better

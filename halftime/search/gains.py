@@ -171,7 +171,8 @@ def anchored(
     spread = math.fsum(
         (work.signed(t) - _mean(work, group)) ** 2 for group in (long, short) for t in group if all(both)
     )
-    noise = math.sqrt(spread / (2 * (n - 1))) if spread else 0.0
+    freedom = len(long) + len(short) - 2
+    noise = math.sqrt(spread / freedom) if spread and freedom else 0.0
     at, trials = (half, short) if all(t.ended for t in short) and half >= FEWEST else (steps, long)
     slope = max(rise, noise, 1e-12 + 1e-6 * abs(goal))
     incumbent = of_length(recipe, at)
@@ -183,7 +184,7 @@ def anchored(
     if before is not None and before.steps == at:
         anchor.squares, anchor.freedom = before.squares, before.freedom
     anchor.squares += 2 * spread  # two runs of a pair differ by twice the variance of one
-    anchor.freedom += 2 * (n - 1)
+    anchor.freedom += freedom
     return anchor
 
 

@@ -178,27 +178,28 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
         else list(switches(recipe, plan.known))
     )
     with work.share("switches", SHARES["switches"]):
-        try_settings(work, recipe)
+        if plan.named is None:
+            try_settings(work, recipe)
         recipe = try_switches(work, recipe, began.steps, offered)
         work.view.best = f"{recipe}" if added(recipe, began.base) else "the base"
     work.stage = "methods"
     anchor = gains.anchored(work, recipe, began.steps, began.goal, known=began.trials)
 
-    def anew(changed: Recipe, trials: Sequence[Trial]) -> Anchor:
+    def anew(before: Anchor, changed: Recipe, trials: Sequence[Trial]) -> Anchor:
         work.view.best = str(changed)
-        return renewed(work, anchor, changed, trials, began.goal)
+        return renewed(work, before, changed, trials, began.goal)
 
     queue = Queue(candidates(recipe, plan.known, plan.named, pick(work.place.device)))
     if plan.named is None and not decays(recipe):
         with work.share("decay", SHARES["methods"]):
             judged = combine.judge(work, anchor, Candidate((OneCycle(),)))
             if judged.decision.verdict == "kept":
-                anchor = anew(judged.recipe, judged.trials)
+                anchor = anew(anchor, judged.recipe, judged.trials)
         queue.waiting = [one for one in queue.waiting if one.methods != (OneCycle(),)]
     if plan.named is None:
         with work.share("batch", SHARES["batch"]):
             larger = batch.by_time(work, anchor)
-            anchor = anew(*larger) if larger else anchor
+            anchor = anew(anchor, *larger) if larger else anchor
     with work.share("methods", SHARES["methods"]):
         judged_all = combine.one_at_a_time(work, anchor, queue)
     survivors = [one for one in judged_all if one.decision.verdict == "kept"]
@@ -217,7 +218,7 @@ def renewed(work: Work, before: Anchor, recipe: Recipe, trials: Sequence[Trial],
     mine = {t.seed: t for t in trials}
     mean = math.fsum(work.signed(t) for t in trials) / len(trials)
     if mean >= goal:
-        return gains.anchored(work, recipe, recipe.steps or before.steps, goal, before)
+        return gains.anchored(work, recipe, recipe.steps or before.steps, goal, before, trials)
     return Anchor(recipe, mine, before.slope, before.squares, before.freedom)
 
 

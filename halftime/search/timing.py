@@ -32,6 +32,7 @@ from halftime.workload import Workload
 FEWEST, MOST = 12, 60  # steps of a block
 STARTING = 2  # steps of a block that do not count: the first pays for whatever is made once
 ROUNDS = 6
+Block = tuple[float, ...]  # seconds a step, seconds needed once, seconds of compiling
 JUDGED = 256  # validation samples; how long a block is judged is not timed, but waited for
 
 
@@ -67,33 +68,37 @@ def pace(
     short = shortened(workload)
     with tempfile.TemporaryDirectory() as folder:
 
-        def block(recipe: Recipe, steps: int) -> tuple[float, float, float]:
+        def block(recipe: Recipe, steps: int) -> Block:
             run = train(short, recipe.replace(steps=steps), ledger=folder, device=device, quiet=True)
             return *seconds_a_step(run), run.spans.get("compile", 0.0)
 
         block(first, FEWEST)
         steps = min(MOST, max(FEWEST, math.ceil(least / block(first, FEWEST)[0]))) * longer
         try:
-            with within():
-                compiling = block(second, FEWEST)[2]  # later blocks find much of it in a cache
+            compiling = _inside(within, lambda: block(second, FEWEST))[2]  # later blocks find much of it in a cache
         except StorageError:
             raise
         except Exception as error:
             return Pace(0.0, 0.0, 0.0, 1.0, 0, steps, 0.0, 0.0, ": ".join(failure(error)))
-        taken: list[dict[str, tuple[float, ...]]] = []
+        taken: list[dict[str, Block]] = []
         dice = random.Random(f"{first.hash} {second.hash} {longer}")
         for _ in range(rounds):
             order = [("first", first), ("again", first), ("second", second)]
             dice.shuffle(order)
-            turn: dict[str, tuple[float, ...]] = {}
+            turn: dict[str, Block] = {}
             for name, recipe in order:
-                with within() if name == "second" else contextlib.nullcontext():
-                    turn[name] = block(recipe, steps)
+                around = within if name == "second" else contextlib.nullcontext
+                turn[name] = _inside(around, lambda r=recipe: block(r, steps))  # type: ignore[misc]
             taken.append(turn)
     return compared(taken, steps, compiling)
 
 
-def compared(taken: Sequence[dict[str, tuple[float, ...]]], steps: int, compiling: float = 0.0) -> Pace:
+def _inside(within: Callable[[], AbstractContextManager[object]], timed: Callable[[], Block]) -> Block:
+    with within():
+        return timed()
+
+
+def compared(taken: Sequence[dict[str, Block]], steps: int, compiling: float = 0.0) -> Pace:
     """The ratio from rounds of (seconds a step, seconds needed once, …) of "first", "again" and "second"."""
     logs, same = [], []
     for turn in taken:

@@ -18,8 +18,8 @@ from halftime.search.records import Found, Trial
 from halftime.search.search import search
 from halftime.search.work import Job, Place, in_turn
 
-PAUSE = 0.002
-BASE = ht.Recipe([SGD(lr=0.1), OneCycle()], steps=96, batch_size=32)
+PAUSE = 0.001
+BASE = ht.Recipe([SGD(lr=0.1), OneCycle()], steps=64, batch_size=32)
 
 
 def mse(outputs: Any, targets: Any) -> Any:
@@ -63,7 +63,7 @@ def task(**changes: Any) -> ht.Workload:
 
 
 def searched(workload: ht.Workload | None = None, base: ht.Recipe = BASE, **how: Any) -> Found:
-    given = dict(minutes=3.0, methods=[Quick()], known=(Quick, Crash), device="cpu", quiet=True, block=0.02)
+    given = dict(minutes=3.0, methods=[Quick()], known=(Quick, Crash), device="cpu", quiet=True, block=0.01)
     return search(workload or task(), base, **{**given, **how})
 
 

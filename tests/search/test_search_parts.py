@@ -271,5 +271,5 @@ class Same(Method):
 
 def test_what_does_nothing_is_not_kept() -> None:
     found = search(task(), BASE, minutes=3.0, methods=[Same()], known=[Same], proof=False, device="cpu", quiet=True,
-                   block=0.02)  # fmt: skip
+                   block=0.01)  # fmt: skip
     assert "Same" not in found.recipe["methods"]
