@@ -162,6 +162,19 @@ def tried(case: str, seed: int) -> tuple[bool, Found]:
     return set(found.recipe["methods"]) & {type(m).__name__ for m in methods} == right, found
 
 
+def planted(case: str, seed: int) -> float | None:
+    """How many times lower the loss is with a lone change at the base's own rate: what a look without tuning says."""
+    methods, _ = CASES[case]
+    if len(methods) > 1:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [
+            ht.train(task(seed), recipe, 7, device="cpu", ledger=folder, quiet=True)
+            for recipe in (base(case), base(case).plus(*methods))
+        ]
+    return (runs[0].score or 0.0) / (runs[1].score or 1.0)
+
+
 def main() -> None:
     parser = tables.options(__doc__)
     parser.add_argument("--repeats", type=int, default=10, metavar="N", help="of each case (default 10)")
@@ -181,11 +194,13 @@ def main() -> None:
     figures, lines = [], []
     for case in (case for case in CASES if case in rows):
         right = sum(ok for ok, _ in rows[case])
-        question = f"How often does the search decide rightly about a change that {case}?"
+        question = f"How often does the search decide rightly in the case: {case}?"
         figures.append(tables.count(f"planted: {case}", question, PREDICTED, "right", right, len(rows[case])))
         first = [next((d.gain.ratio for d in f.decisions if d.gain), None) for _, f in rows[case]]
+        untuned = [planted(case, seed) for seed in range(min(3, given.repeats))]
         lines.append({
             "case": case, "searches": len(rows[case]), "right": right,
+            "loss gain at the old rate": None if None in untuned else tables.quartiles([u or 0.0 for u in untuned])[1],
             "median gain found": tables.quartiles([g for g in first if g] or [0.0])[1],
             "median seconds": tables.quartiles([f.seconds for _, f in rows[case]])[1],
         })  # fmt: skip

@@ -12,6 +12,7 @@ import dataclasses
 import math
 import random
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -31,7 +32,8 @@ from halftime.workload import Workload
 
 FEWEST, MOST = 12, 60  # steps of a block
 STARTING = 2  # steps of a block that do not count: the first pays for whatever is made once
-ROUNDS = 6
+ROUNDS, LEAST = 6, 3
+PATIENCE = 30.0  # seconds for all blocks of a recipe that takes long to begin, such as one that compiles
 Block = tuple[float, ...]  # seconds a step, seconds needed once, seconds of compiling
 JUDGED = 256  # validation samples; how long a block is judged is not timed, but waited for
 
@@ -75,11 +77,13 @@ def pace(
         block(first, FEWEST)
         steps = min(MOST, max(FEWEST, math.ceil(least / block(first, FEWEST)[0]))) * longer
         try:
+            began = time.perf_counter()
             compiling = _inside(within, lambda: block(second, FEWEST))[2]  # later blocks find much of it in a cache
         except StorageError:
             raise
         except Exception as error:
             return Pace(0.0, 0.0, 0.0, 1.0, 0, steps, 0.0, 0.0, ": ".join(failure(error)))
+        rounds = max(LEAST, min(rounds, int(PATIENCE / (time.perf_counter() - began))))
         taken: list[dict[str, Block]] = []
         dice = random.Random(f"{first.hash} {second.hash} {longer}")
         for _ in range(rounds):
