@@ -114,8 +114,8 @@ def one_at_a_time(work: Work, anchor: Anchor, queue: Queue) -> list[Judged]:
         judged = judge(work, anchor, candidate)
         queue.told(candidate, judged.log)
         found.append(judged)
-    for left in queue.waiting:
-        work.note(f"no time was left to try {left.name.removeprefix('+ ')}")
+    if left := [type(one.methods[0]).__name__ for one in queue.waiting]:
+        work.note(f"no time was left to try {', '.join(left)}")
     return found
 
 

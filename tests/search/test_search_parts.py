@@ -17,7 +17,6 @@ import halftime as ht
 from halftime.errors import BadData
 from halftime.ledger.store import Ledger
 from halftime.methods import ALL, EMA, SGD, AdamW, Guard, LabelSmoothing, Lookahead, Muon, OneCycle
-from halftime.places import Method
 from halftime.search.batch import knee, sized
 from halftime.search.candidates import Candidate, Queue, candidates, variants
 from halftime.search.drift import Reference
@@ -29,7 +28,6 @@ from halftime.search.memory import fits, largest
 from halftime.search.priors import DEFAULT, prior
 from halftime.search.records import Pace, Trial
 from halftime.search.retune import of_length
-from halftime.search.search import search
 from halftime.search.switches import clear, judge, switches
 from halftime.search.timing import compared, pace, shortened
 from halftime.search.view import View
@@ -259,17 +257,3 @@ def test_every_stage_ends_when_its_share_is_spent(tmp_path: Path) -> None:
         around.journal.spent = 51.0
         assert not around.affords()
     assert around.until == 100.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Same(Method):
-    """Does nothing."""
-
-    def after_step(self, progress: float) -> None:
-        pass
-
-
-def test_what_does_nothing_is_not_kept() -> None:
-    found = search(task(), BASE, minutes=3.0, methods=[Same()], known=[Same], proof=False, device="cpu", quiet=True,
-                   block=0.01)  # fmt: skip
-    assert "Same" not in found.recipe["methods"]
