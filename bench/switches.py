@@ -76,12 +76,14 @@ def main() -> None:
         rows += decided(name, networks[name], given.block)
         print(f"{name}: {sum(row['verdict'] == 'kept' for row in rows)} kept so far", file=sys.stderr, flush=True)
     again = [row for row in rows if row.get("again") is not None]
+    if not again:
+        parser.exit(1, "no switch was kept on any network, so nothing was shown: measure alone on the machine\n")
     slower, shown = sum(row["again"] < 1 for row in again), sum(row["again high"] < 1 for row in again)
     question = f"How many switches that were kept, over {len(chosen)} networks, are slower when timed again?"
-    figures = [tables.count("switches: kept and slower", question, PREDICTED, "slower", slower, max(1, len(again)))]
+    figures = [tables.count("switches: kept and slower", question, PREDICTED, "slower", slower, len(again))]
     question = "And how many are so beyond their interval?"
     figures.append(
-        tables.count("switches: shown to be slower", question, PREDICTED, "slower", shown, max(1, len(again)))
+        tables.count("switches: shown to be slower", question, PREDICTED, "slower", shown, len(again))
     )
     kept = [row for row in rows if row["verdict"] == "kept"]
     counts = {v: sum(row["verdict"] == v for row in rows) for v in ("kept", "dropped", "too long", "refused", "failed")}

@@ -193,7 +193,7 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
     if plan.named is None and not decays(recipe):
         with work.share("decay", SHARES["methods"]):
             judged = combine.judge(work, anchor, Candidate((OneCycle(),)))
-            if judged.decision.verdict == "kept":
+            if judged.decision.verdict in ("kept", "promising"):  # leave-one-out asks again
                 anchor = anew(anchor, judged.recipe, judged.trials)
         queue.waiting = [one for one in queue.waiting if one.methods != (OneCycle(),)]
     if plan.named is None:
