@@ -82,9 +82,7 @@ def main() -> None:
     question = f"How many switches that were kept, over {len(chosen)} networks, are slower when timed again?"
     figures = [tables.count("switches: kept and slower", question, PREDICTED, "slower", slower, len(again))]
     question = "And how many are so beyond their interval?"
-    figures.append(
-        tables.count("switches: shown to be slower", question, PREDICTED, "slower", shown, len(again))
-    )
+    figures.append(tables.count("switches: shown to be slower", question, PREDICTED, "slower", shown, len(again)))
     kept = [row for row in rows if row["verdict"] == "kept"]
     counts = {v: sum(row["verdict"] == v for row in rows) for v in ("kept", "dropped", "too long", "refused", "failed")}
     harm = [row for row in rows if row["a step"] is not None and row["a step"] < 0.97]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import socket
 import time
@@ -18,13 +19,17 @@ SILENT = 300.0  # seconds without a sign of life after which a run on another ma
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One look at the network: after `step` steps and `seconds` of training."""
+    """One look at the network: after `step` steps and `seconds` of training.
+
+    `scores` are values besides the one that is judged, by name; empty for most workloads.
+    """
 
     step: int
     progress: float
     seconds: float
     score: float
     loss: float
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +137,9 @@ def _evaluations(attempts: list[list[Record]]) -> tuple[Evaluation, ...]:
     names = [f.name for f in dataclasses.fields(Evaluation)]
     for attempt in attempts:
         found = {step: e for step, e in found.items() if step <= attempt[0]["step"]}
-        found |= {r["step"]: Evaluation(*(r[name] for name in names)) for r in attempt if r["kind"] == "evaluation"}
+        told = [r for r in attempt if r["kind"] == "evaluation"]
+        looks: list[Record] = [{n: math.nan if r[n] is None else r[n] for n in names if n in r} for r in told]
+        found |= {look["step"]: Evaluation(**look) for look in looks}
     return tuple(found.values())
 
 

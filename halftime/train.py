@@ -29,7 +29,7 @@ from halftime.measure.clock import Clock
 from halftime.measure.cost import Energy
 from halftime.measure.device import pick
 from halftime.measure.plan import Pacer, Plan
-from halftime.measure.score import apply, evaluate
+from halftime.measure.score import apply, evaluate, named
 from halftime.places import PLACES, Backward, Update, overrides, plain_backward, plain_update
 from halftime.recipe import Recipe
 from halftime.report.live import Live
@@ -157,7 +157,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
             score, loss = evaluate(workload, model, where)
         for hear in listeners:
             hear(workload.signed(score))
-        log.record("evaluation", progress=plan.progress(step), score=score, loss=loss, **standing())
+        log.record("evaluation", progress=plan.progress(step), score=score, loss=loss, **named(workload), **standing())
         live.judged(step, plan.total, clock.seconds, score)
 
     model.train()

@@ -116,8 +116,9 @@ class Writer:
         ]
 
     def record(self, kind: str, durable: bool = False, **content: Any) -> None:
-        """Write one record at once; `durable` waits until it is on the disk."""
-        self._write([{"kind": kind, "t": round(time.time(), 3), **content}])
+        """Write one record at once; `durable` waits until it is on the disk. What is not finite becomes null."""
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in content.items()}
+        self._write([{"kind": kind, "t": round(time.time(), 3), **finite}])
         if durable:
             self._sync()
 

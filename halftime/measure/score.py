@@ -51,6 +51,12 @@ def evaluate(workload: Workload, model: nn.Module, device: torch.device, batch_s
     return (total / seen if metric is None else float(metric.compute())), lost / seen
 
 
+def named(workload: Workload) -> dict[str, Any]:
+    """What a score with several values says besides the one it is judged by: its `scores`, such as {"AP WBC": 0.9}."""
+    values = dict(getattr(workload.score, "scores", {}))
+    return {"scores": {str(name): float(value) for name, value in values.items()}} if values else {}
+
+
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Whether each prediction is right: outputs [B, C, ...], targets [B, ...] -> 0 or 1 of shape [B, ...].
 

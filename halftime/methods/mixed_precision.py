@@ -10,7 +10,7 @@ Fails when: the device has no 16-bit units (it is then slower), or float16 gradi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from halftime.data.batch import tensors
 from halftime.errors import Diverged
-from halftime.places import ComputeLoss, Method, Places, plain_backward, total_loss
+from halftime.places import Backward, ComputeLoss, Method, Places, plain_backward, total_loss
 from halftime.settings import setting
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -63,18 +63,42 @@ def scaled_update(compute_loss: ComputeLoss, optimizer: Optimizer, scaler: torch
     return bool(scaler.get_scale() >= before)
 
 
-def in_32_bits(layer: nn.Module) -> None:
+def noting(backward: Backward, seen: list[Tensor]) -> Backward:
+    """A backward pass that notes the loss it was given.
+
+    Args:
+        backward: what takes the loss.
+        seen: gets each loss, without its graph.
+
+    Returns:
+        A function of the loss.
+
+    Example:
+        >>> seen = []
+        >>> noting(lambda loss: None, seen)(torch.ones(()))
+        >>> seen
+        [tensor(1.)]
+    """
+
+    def noted(loss: Any) -> None:
+        seen.append(total_loss(loss).detach())
+        backward(loss)
+
+    return noted
+
+
+def in_32_bits(layer: nn.Module) -> Callable[[], None]:
     """Let a layer compute in 32 bits inside autocast, for good.
 
     Args:
         layer: changed in place; its weights and their names stay.
 
     Returns:
-        Nothing.
+        What takes it back.
 
     Example:
         >>> layer = nn.Linear(2, 2)
-        >>> in_32_bits(layer)
+        >>> undo = in_32_bits(layer)
         >>> with torch.autocast("cpu", torch.bfloat16):
         ...     layer(torch.ones(1, 2)).dtype
         torch.float32
@@ -87,6 +111,7 @@ def in_32_bits(layer: nn.Module) -> None:
             return inside(*wide, **named)
 
     layer.forward = forward
+    return lambda: setattr(layer, "forward", inside)
 
 
 @contextmanager
@@ -153,10 +178,20 @@ class _Casting(Places):
 class _Scaling(_Casting):
     def __init__(self, device: str) -> None:
         super().__init__(device, torch.float16)
-        self.scaler = torch.amp.GradScaler(device)
+        self.scaler, self.told = torch.amp.GradScaler(device), list[str]()
 
     def update(self, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
-        return scaled_update(compute_loss, optimizer, self.scaler)
+        seen: list[Tensor] = []
+        applied = scaled_update(lambda backward: compute_loss(backward=noting(backward, seen)), optimizer, self.scaler)
+        if not applied and not torch.stack(seen).isfinite().all():  # no scale is to blame for that
+            self.told.append(
+                "a batch was left out: its loss is no number; the data, or the weights: Guard() tells more"
+            )
+        return applied
+
+    def events(self) -> list[str]:
+        told, self.told = self.told, []
+        return told
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self.scaler.state_dict())
