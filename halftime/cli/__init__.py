@@ -22,6 +22,7 @@ VERBS = {
     "train": "train a workload by a recipe",
     "tune": "choose a recipe's learning rate from short full trainings",
     "diagnose": "say what the training waits for, and what would help",
+    "search": "find a faster recipe within some hours, and prove it",
     "noise": "how much runs differ by luck, and what it costs to show a gain",
     "prove": "show whether one recipe reaches the target sooner than another",
     "export": "write a recipe as a plain PyTorch script that needs no halftime",

@@ -134,6 +134,8 @@ COMMANDS = {
               "--target", "--device", "--resume", "--json"],
     "tune": ["workload", "--recipe", "--weight-decay", "--batch-size", "--device", "--processes", "--json", "--out"],
     "diagnose": ["workload", "--recipe", "--steps", "--loader-workers", "--device", "--json"],
+    "search": ["workload", "--base", "--hours", "--minutes", "--methods", "--resume", "--price", "--device", "--json",
+               "--out"],
     "noise": ["workload", "--recipe", "--seeds", "--gain", "--power", "--price", "--device", "--json"],
     "prove": ["workload", "--base", "--fast", "--seeds", "--sequential", "--gain", "--noise", "--most", "--device",
               "--json", "--out"],
