@@ -10,19 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from halftime.data.batch import describe, mapped, tensors
+from halftime.data.batch import describe, mapped, size, tensors
+from halftime.data.labels import classes_in
 from halftime.errors import BadWorkload, shorten
 from halftime.measure.score import apply
 from halftime.places import Method, overrides
 from halftime.workload import Workload
 
-FACTS = ("cuda", "images", "classes", "labels", "heads")  # what `Method.needs` may ask for
+FACTS = ("cuda", "images", "classes", "labels", "heads", "kinds", "mean", "tokens")  # what `Method.needs` may ask for
 _MEANING = {
     "cuda": "a CUDA device",
     "images": "inputs that are images, [batch, channels, height, width]",
     "classes": "targets that are class numbers and a single loss",
     "labels": "targets that are class numbers, or zeros and ones for each output, and a single loss",
     "heads": "a loss that is a dict of several",
+    "kinds": "targets that name classes: class numbers, zeros and ones for each class, or those of boxes",
+    "mean": "a single loss that is the mean over the samples of a batch",
+    "tokens": "inputs and targets that are token numbers, [batch, length] both, and a single loss",
 }
 
 
@@ -57,6 +61,9 @@ def inspect(workload: Workload, model: nn.Module, batch: tuple[Any, Any]) -> fro
         "classes": numbers,
         "labels": numbers or (not several and _yes_or_no(outputs, targets)),
         "heads": several and len(loss) > 1,
+        "kinds": classes_in(mapped(targets, lambda t: t[0])) is not None,
+        "mean": not several and _is_mean(workload, outputs, targets, loss),
+        "tokens": numbers and _are_tokens(inputs) and inputs.shape == targets.shape,
     }
     return frozenset(name for name in FACTS if facts[name])
 
@@ -66,6 +73,20 @@ def _yes_or_no(outputs: Any, targets: Any) -> bool:
     if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor) and outputs.shape == targets.shape):
         return False
     return bool(((targets == 0) | (targets == 1)).all())
+
+
+def _is_mean(workload: Workload, outputs: Any, targets: Any, loss: Tensor) -> bool:
+    """Whether the loss of a batch is the mean of those of its samples; a random one is not."""
+    try:
+        rows = [mapped((outputs, targets), lambda t: t[i : i + 1]) for i in range(size(targets))]  # noqa: B023
+        alone = torch.stack([workload.loss(*row).reshape(()) for row in rows])
+        return bool(torch.allclose(alone.mean(), loss.reshape(()), rtol=1e-3, atol=1e-6))
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, StopIteration):
+        return False
+
+
+def _are_tokens(inputs: Any) -> bool:
+    return isinstance(inputs, Tensor) and inputs.ndim == 2 and not inputs.is_floating_point()
 
 
 def check(workload: Workload, methods: tuple[Method, ...], model: nn.Module, batch: tuple[Any, Any]) -> None:
