@@ -173,14 +173,14 @@ def residual_network() -> nn.Module:
 
 
 class Speller(nn.Module):
-    """Tells the next token from the one before."""
+    """Tells the next token from the one before and from where it stands."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.table, self.head = nn.Embedding(7, 16), nn.Linear(16, 7)
+        self.table, self.places, self.head = nn.Embedding(7, 16), nn.Embedding(8, 16), nn.Linear(16, 7)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.head(self.table(tokens)).mT  # type: ignore[no-any-return]
+        return self.head(self.table(tokens) + self.places.weight[: tokens.shape[1]]).mT  # type: ignore[no-any-return]
 
 
 def words(samples: int, seed: int = 0) -> tuple[Tensor, Tensor]:

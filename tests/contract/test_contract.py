@@ -176,10 +176,12 @@ def test_micro_batches_change_rounding_only(method: ht.Method, device: str, tmp_
         trained(plain, recipe(method, steps=8, micro_batch=pieces), tmp_path, device=device) for pieces in (None, 16, 5)
     ]
     whole, all_at_once, pieces = (weights(run) for run in runs)
-    assert same(whole, all_at_once, device)
+    more = isinstance(method, SequenceGrowth)  # of one sample it makes several, so 16 are not all
+    assert more or same(whole, all_at_once, device)
     rough = method.slot == "precision" or device != "cpu"  # 16 bits round differently in batches of another size
     for key, value in whole.items():
-        assert torch.allclose(value, pieces[key], rtol=0.05 if rough else 1e-3, atol=0.02 if rough else 1e-4), key
+        for other in (all_at_once[key], pieces[key]):
+            assert torch.allclose(value, other, rtol=0.05 if rough else 1e-3, atol=0.02 if rough else 1e-4), key
 
 
 def mlp() -> torch.nn.Module:
