@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from halftime.data.feed import Feed
 from halftime.data.labels import label_sets
-from halftime.data.order import Repeated, key
+from halftime.data.order import Repeated, key, length
 from halftime.notes import Notes
 from halftime.places import Method, Places
 from halftime.settings import setting
@@ -129,5 +129,5 @@ class RepeatFactor(Method):
         return dataclasses.replace(self, score="random")
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:
-        longer = len(feed.indices(0)) / len(feed.dataset)
+        longer = length(feed.order, feed.seed, 0, len(feed.dataset)) / len(feed.dataset)
         return Notes([f"RepeatFactor: {longer:.3f} samples served in an epoch for each that there is"])

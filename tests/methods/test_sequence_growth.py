@@ -11,8 +11,8 @@ import halftime as ht
 from halftime.errors import BadWorkload
 from halftime.methods import SGD, SequenceGrowth, SoftPrune
 from halftime.methods.sequence_growth import cut, pieces_at
-from tests.contract.tasks import task, trained, weights
 from tests.conftest import make_task
+from tests.contract.tasks import task, trained, weights
 
 
 @pytest.mark.parametrize(("length", "pieces"), [(64, 4), (64, 3), (63, 4), (7, 7), (9, 1)])
@@ -46,7 +46,7 @@ def test_a_sequence_is_never_cut_into_more_pieces_than_it_has_tokens() -> None:
 
 
 def test_images_are_refused_by_name_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(BadWorkload, match="^SequenceGrowth needs inputs and targets that are token numbers"):
+    with pytest.raises(BadWorkload, match=r"^SequenceGrowth needs inputs and targets that are token numbers"):
         ht.train(make_task(), ht.Recipe([SGD(), SequenceGrowth()], steps=2), quiet=True, device="cpu")
     assert ht.Ledger(tmp_path / "ledger").runs == []
 

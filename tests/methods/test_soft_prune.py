@@ -16,8 +16,8 @@ from halftime.data.weights import Apart, tagged, weighed
 from halftime.errors import BadWorkload
 from halftime.methods import SGD, FastLoader, FocalPrior, LabelSmoothing, MixUp, SoftPrune
 from halftime.methods.soft_prune import Pruned, kept, prunable, softly_pruned, weights_of
-from tests.contract.tasks import TRAIN, Interrupting, same, task, terminate, trained, weights
 from tests.conftest import make_task
+from tests.contract.tasks import TRAIN, Interrupting, same, task, terminate, trained, weights
 
 
 def test_the_chance_to_be_served_times_the_weight_is_one() -> None:
@@ -132,7 +132,7 @@ def test_a_loss_that_is_a_sum_or_several_is_refused_by_name(tmp_path: Path) -> N
         lambda o, t: cross_entropy(o, t, reduction="sum"),
         lambda o, t: {"one": cross_entropy(o, t), "two": o.square().mean()},
     ):
-        with pytest.raises(BadWorkload, match="^SoftPrune needs a single loss that is the mean over the samples"):
+        with pytest.raises(BadWorkload, match=r"^SoftPrune needs a single loss that is the mean over the samples"):
             ht.train(make_task(loss=loss), ht.Recipe([SGD(), SoftPrune()], steps=2), quiet=True, device="cpu")
     assert ht.Ledger(tmp_path / "ledger").runs == []
 

@@ -136,5 +136,5 @@ def test_targets_that_are_no_class_numbers_are_refused_by_name() -> None:
     x = torch.randn(64, 1, 8, 8)
     numbers = make_task(train=(x, x), valid=(x, x), model=nn.Identity, loss=nn.functional.mse_loss,
                         score=nn.functional.mse_loss, better="lower", target=None)  # fmt: skip
-    with pytest.raises(BadWorkload, match="^UsefulData needs targets that are class numbers"):
+    with pytest.raises(BadWorkload, match=r"^UsefulData needs targets that are class numbers"):
         ht.train(numbers, ht.Recipe([UsefulData()], steps=2), quiet=True, device="cpu")
