@@ -144,7 +144,7 @@ COMMANDS = {
     "show": ["run", "--json"],
     "report": ["records", "--out", "--json"],
     "ledger": ["what", "--json"],
-    "data": ["what", "source", "folder", "--sizes", "--json"],
+    "data": ["what", "source", "folder", "--sizes", "--score", "--epochs", "--device", "--out", "--json"],
 }  # fmt: skip
 
 

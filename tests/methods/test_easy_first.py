@@ -33,20 +33,18 @@ def test_the_easiest_are_those_with_the_lowest_scores() -> None:
 def test_more_take_part_in_each_epoch_and_easy_ones_stay() -> None:
     scores = torch.arange(64).float()
     feed, order = easy_first(Feed(Tensors(torch.arange(64)), 8, seed=0), scores, first=0.25, until=0.5)
-    seen: list[set[int]] = []
+    seen: dict[int, set[int]] = {}
     batches = feed.batches()
     for step in range(60):
-        if feed.served.epoch >= len(seen) or not seen:
-            seen.append(set())
         ids = set(next(batches).tolist())
-        if feed.served.epoch == len(seen):
-            seen.append(set())
-        seen[-1] |= ids
+        seen[feed.served.epoch] = seen.get(feed.served.epoch, set()) | ids
         order.told(progress=step / 60)
-    assert seen[0] == set(range(16))
-    assert [len(s) for s in seen[:-1]] == sorted(len(s) for s in seen[:-1])
-    assert all(s == set(range(len(s))) for s in seen[:-1] if len(s) % 8 == 0)
-    assert max(len(s) for s in seen) == 64
+    assert order.lengths[0] == 16
+    assert order.lengths[-1] == 64
+    assert order.lengths == sorted(order.lengths)
+    assert len(set(order.lengths)) > 4
+    for epoch, there in enumerate(order.lengths):
+        assert seen[epoch] <= set(range(there))
 
 
 @pytest.mark.parametrize("others", [(), (FastLoader(workers=2, ahead=8),)])

@@ -127,9 +127,10 @@ def test_the_control_repeats_as_much_and_others() -> None:
 
 def test_targets_without_classes_are_refused_by_name_before_anything_is_written(tmp_path: Path) -> None:
     x = torch.randn(64, 1, 8, 8)
-    numbers = make_task(train=(x, x.mean((2, 3))), valid=(x, x.mean((2, 3))), loss=lambda o, t: (o[:, :1] - t).abs().mean(),
-                        score=lambda o, t: (o[:, :1] - t).abs().mean(), better="lower", target=None)  # fmt: skip
-    with pytest.raises(BadWorkload, match="^RepeatFactor needs targets that name classes"):
+    pair = x, x.mean((2, 3))
+    off = lambda outputs, targets: (outputs[:, :1] - targets).abs().mean()  # noqa: E731
+    numbers = make_task(train=pair, valid=pair, loss=off, score=off, better="lower", target=None)
+    with pytest.raises(BadWorkload, match=r"^RepeatFactor needs targets that name classes"):
         ht.train(numbers, ht.Recipe([SGD(), RepeatFactor()], steps=2), quiet=True, device="cpu")
     assert ht.Ledger(tmp_path / "ledger").runs == []
 

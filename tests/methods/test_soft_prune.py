@@ -37,7 +37,7 @@ def test_the_expected_gradient_of_an_epoch_is_that_of_all_data() -> None:
     each = torch.stack([torch.autograd.grad(loss, net.weight, retain_graph=True)[0] for loss in losses])
     total, sums, lengths = each.sum(0), [], []
     for seed in range(1500):
-        feed, order = softly_pruned(Feed(Tensors(x, y), 1, seed), share=0.6)
+        order = softly_pruned(Feed(Tensors(x, y), 1, seed), share=0.6)[1]
         order.live = True
         order.length(seed, 0, 40)
         order.hear(torch.arange(40), losses.detach())
@@ -100,9 +100,8 @@ def test_the_control_leaves_out_as_many_by_lot() -> None:
 
 def rings(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """A mean over samples that looks at values, so that it cannot be mapped over a batch."""
-    return sum(
-        (torch.abs if float(t) > 0 else torch.square)(o - t).sum() for o, t in zip(outputs, targets, strict=True)
-    ) / len(outputs)  # type: ignore[return-value]
+    rows = [(torch.abs if t.item() > 0 else torch.square)(o - t).sum() for o, t in zip(outputs, targets, strict=True)]
+    return torch.stack(rows).mean()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +122,7 @@ def test_any_mean_is_taken_apart_and_its_gradients_are_the_same(loss, outputs, t
     assert torch.allclose(whole, apart, atol=1e-6)
     for a, b in zip(torch.autograd.grad(whole, leaves), torch.autograd.grad(apart, leaves), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
-    assert float(tag["losses"].mean()) == pytest.approx(float(whole), rel=1e-4)
+    assert float(tag["losses"].mean()) == pytest.approx(float(whole.detach()), rel=1e-4)
     assert not tag["losses"].requires_grad
 
 
@@ -147,7 +146,6 @@ def test_going_on_in_any_step_equals_going_through(others: tuple[ht.Method, ...]
             trained(task(train=Interrupting(TRAIN, at=at, act=terminate)), what, tmp_path / "stopped")
         again = trained(task(), what, tmp_path / "stopped", resume=stopped.value.run)
         assert same(weights(again), weights(through)), at
-        assert again.receipt == through.receipt if hasattr(again, "receipt") else True
 
 
 def test_helpers_change_nothing(tmp_path: Path) -> None:
@@ -167,7 +165,7 @@ def test_it_leaves_samples_out_in_a_run_and_the_first_pass_is_full() -> None:
             return super().batch(indices, generator)
 
     data = Noting(*TRAIN)
-    trained(task(train=data), ht.Recipe([SGD(lr=0.1), SoftPrune(share=0.9)], steps=30, batch_size=16), Path("l"))
+    trained(task(train=data), ht.Recipe([SGD(lr=0.1), SoftPrune(share=0.6)], steps=30, batch_size=16), Path("l"))
     served = torch.stack([ids for ids in seen if len(ids) == 16][1:])  # the first was looked at
     assert len(served) == 30
     assert len(served[:6].unique()) == 96
