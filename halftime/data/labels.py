@@ -37,7 +37,7 @@ def classes_in(target: Any) -> frozenset[int] | None:
         if tensor.ndim != 1 or not bool(((tensor == 0) | (tensor == 1)).all()):
             return None
         return frozenset(tensor.nonzero().flatten().tolist())
-    return frozenset(tensor[tensor >= 0].unique().tolist())
+    return frozenset(tensor[tensor >= 0].flatten().tolist())
 
 
 def label_sets(dataset: Any) -> list[frozenset[int]] | None:
@@ -71,7 +71,7 @@ def _in_memory(dataset: Any) -> Any:
     columns = getattr(dataset, "columns", None)
     if columns is not None and len(columns) == 2:
         return columns[1].to("cpu")
-    rows = getattr(dataset, "targets", None)
+    rows: Any = getattr(dataset, "targets", None)
     if not hasattr(rows, "__len__") or len(rows) != len(dataset):
         return None
     with random_kept():
