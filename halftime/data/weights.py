@@ -92,7 +92,8 @@ def weighed(apart: Apart, outputs: Any, targets: Mapping[str, Any]) -> Tensor:
     losses = apart(outputs, targets["targets"])
     with torch.no_grad():
         targets["losses"].copy_(losses)
-    return (losses * targets["weights"]).mean()
+    total: Tensor = (losses * targets["weights"]).mean()
+    return total
 
 
 def _rows(tree: Any) -> Any:

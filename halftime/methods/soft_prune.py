@@ -22,7 +22,7 @@ from halftime.data.batch import size
 from halftime.data.feed import Feed
 from halftime.data.keyed import uniform
 from halftime.data.order import Order, Subset
-from halftime.data.steered import ByEpoch, Steered, by_epoch
+from halftime.data.steered import Steered, by_epoch
 from halftime.data.weights import Apart, tagged, weighed
 from halftime.methods.repeat_factor import shuffled_scores
 from halftime.places import Loss, Method, Places
@@ -102,7 +102,6 @@ class Pruned(Steered):
 
     def __init__(self, order: Order, samples: int, share: float = 0.5, until: float = 0.875, random: bool = False):
         self.base, self.share, self.until, self.random = order, share, until, random
-        self.left_out = 0
         super().__init__(self._decide, scores=torch.full((samples,), torch.nan), easy=torch.zeros(samples).bool())
 
     def _decide(self, seed: int, epoch: int, samples: int, now: dict[str, Any]) -> Order:
@@ -120,8 +119,7 @@ class Pruned(Steered):
 
     def hear(self, ids: Tensor, losses: Tensor) -> None:
         """The losses [B] of samples [B], wherever they lie."""
-        if self.now["scores"].device != losses.device:
-            self.now["scores"] = self.now["scores"].to(losses.device)
+        self.now["scores"] = self.now["scores"].to(losses.device)  # itself where it lies there already
         self.now["scores"][ids.to(losses.device, non_blocking=True)] = losses
 
 
@@ -139,9 +137,7 @@ def softly_pruned(feed: Feed, share: float = 0.5, until: float = 0.875, random: 
 
     Example:
         >>> from halftime.data.feed import Tensors
-        >>> feed, order = softly_pruned(Feed(Tensors(torch.arange(4)), 2, seed=0))
-        >>> batches = feed.batches()
-        >>> sorted(next(batches).tolist() + next(batches).tolist())
+        >>> sorted(softly_pruned(Feed(Tensors(torch.arange(4)), 2, seed=0))[0].indices(epoch=0).tolist())
         [0, 1, 2, 3]
     """
     order = Pruned(feed.order, len(feed.dataset), share, until, random)
@@ -180,7 +176,6 @@ class SoftPrune(Method):
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:
         order = feed.order
         assert isinstance(order, Pruned)
-        assert isinstance(feed.serve, ByEpoch)
         return _Pruning(feed, order)
 
 
