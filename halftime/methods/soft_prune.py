@@ -174,9 +174,8 @@ class SoftPrune(Method):
         return dataclasses.replace(self, score="random")
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:
-        order = feed.order
-        assert isinstance(order, Pruned)
-        return _Pruning(feed, order)
+        assert isinstance(feed.order, Pruned)
+        return _Pruning(feed, feed.order)
 
 
 class _Pruning(Places):
