@@ -10,6 +10,7 @@ Fails when: attention is a small part of a step, or what must be learned reaches
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -24,7 +25,7 @@ def pieces_at(progress: float, shortest: float = 0.25, until: float = 0.6) -> in
 
     Args:
         progress: share of the training done, 0 to 1.
-        shortest: the first length as a share of the full one.
+        shortest: the first length as a share of the full one; a little less where that is no whole number of pieces.
         until: the progress from which sequences are whole.
 
     Returns:
@@ -37,7 +38,7 @@ def pieces_at(progress: float, shortest: float = 0.25, until: float = 0.6) -> in
     if progress >= until:
         return 1
     wanted = shortest + (1.0 - shortest) * progress / until
-    return max(1, int(1.0 / wanted + 1e-9) if progress else round(1.0 / shortest))
+    return math.ceil(1.0 / wanted - 1e-9)
 
 
 def cut(tokens: Tensor, pieces: int) -> Tensor:

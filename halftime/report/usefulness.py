@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -35,6 +36,9 @@ class Sample:
     label: str
     picture: str = ""
     words: str = ""
+
+    def __post_init__(self) -> None:
+        assert re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", self.picture), "it goes into the page as it is"
 
 
 @dataclasses.dataclass(frozen=True)
