@@ -5,6 +5,7 @@ from halftime.methods.alternating_flip import AlternatingFlip
 from halftime.methods.any_optimizer import AnyOptimizer
 from halftime.methods.channels_last import ChannelsLast
 from halftime.methods.clip_gradients import ClipGradients
+from halftime.methods.compile import Compile
 from halftime.methods.cosine import Cosine
 from halftime.methods.cut_mix import CutMix
 from halftime.methods.cutout import Cutout
@@ -13,6 +14,7 @@ from halftime.methods.drop_stochastic import DropStochastic
 from halftime.methods.easy_first import EasyFirst
 from halftime.methods.ema import EMA
 from halftime.methods.fast_loader import FastLoader
+from halftime.methods.float8 import Float8
 from halftime.methods.focal_prior import FocalPrior
 from halftime.methods.freeze_early import FreezeEarly
 from halftime.methods.fused_optimizer import FusedOptimizer
@@ -24,6 +26,7 @@ from halftime.methods.layer_rates import LayerRates
 from halftime.methods.lookahead import Lookahead
 from halftime.methods.mix_up import MixUp
 from halftime.methods.mixed_precision import MixedPrecision
+from halftime.methods.multi_device import MultiDevice
 from halftime.methods.muon import Muon
 from halftime.methods.on_device import OnDevice
 from halftime.methods.one_cycle import OneCycle
@@ -50,6 +53,7 @@ ALL: tuple[type[Method], ...] = (
     AnyOptimizer,
     ChannelsLast,
     ClipGradients,
+    Compile,
     Cosine,
     CutMix,
     Cutout,
@@ -58,6 +62,7 @@ ALL: tuple[type[Method], ...] = (
     EasyFirst,
     EMA,
     FastLoader,
+    Float8,
     FocalPrior,
     FreezeEarly,
     FusedOptimizer,
@@ -69,6 +74,7 @@ ALL: tuple[type[Method], ...] = (
     Lookahead,
     MixedPrecision,
     MixUp,
+    MultiDevice,
     Muon,
     OnDevice,
     OneCycle,
@@ -98,6 +104,7 @@ __all__ = [
     "AnyOptimizer",
     "ChannelsLast",
     "ClipGradients",
+    "Compile",
     "Cosine",
     "CutMix",
     "Cutout",
@@ -105,6 +112,7 @@ __all__ = [
     "DropStochastic",
     "EasyFirst",
     "FastLoader",
+    "Float8",
     "FocalPrior",
     "FreezeEarly",
     "FusedOptimizer",
@@ -116,6 +124,7 @@ __all__ = [
     "Lookahead",
     "MixUp",
     "MixedPrecision",
+    "MultiDevice",
     "Muon",
     "OnDevice",
     "OneCycle",
