@@ -30,7 +30,7 @@ VERBS = {
     "show": "one run of the ledger",
     "report": "write a page about a proof or about runs",
     "ledger": "rebuild the ledger's index, or verify its records",
-    "data": "pack a workload's data into flat files, look at a pack, or verify it",
+    "data": "pack a workload's data, look at a pack or verify it, or see which samples are useful",
 }
 
 

@@ -198,8 +198,8 @@ class Feed:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in the first epoch."""
-        return max(1, ordering.length(self.order, self.seed, 0, len(self.dataset)) // self.batch_size)
+        """Batches in what a budget counts as an epoch: the first one, unless the order says otherwise."""
+        return max(1, ordering.usual(self.order, self.seed, len(self.dataset)) // self.batch_size)
 
     def tickets(self, step: int = 0) -> Iterator[Ticket]:
         """What is to be served, without end, from a step on; the step counts from the start of the training."""

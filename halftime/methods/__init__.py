@@ -11,6 +11,7 @@ from halftime.methods.cut_mix import CutMix
 from halftime.methods.cutout import Cutout
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.drop_stochastic import DropStochastic
+from halftime.methods.easy_first import EasyFirst
 from halftime.methods.ema import EMA
 from halftime.methods.fast_loader import FastLoader
 from halftime.methods.float8 import Float8
@@ -18,6 +19,7 @@ from halftime.methods.focal_prior import FocalPrior
 from halftime.methods.freeze_early import FreezeEarly
 from halftime.methods.fused_optimizer import FusedOptimizer
 from halftime.methods.guard import Guard
+from halftime.methods.hard_examples import HardExamples
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
 from halftime.methods.layer_rates import LayerRates
@@ -30,10 +32,15 @@ from halftime.methods.on_device import OnDevice
 from halftime.methods.one_cycle import OneCycle
 from halftime.methods.packed import Packed
 from halftime.methods.progressive_resize import ProgressiveResize
+from halftime.methods.repeat_factor import RepeatFactor
 from halftime.methods.schedule_free import ScheduleFree
+from halftime.methods.sequence_growth import SequenceGrowth
 from halftime.methods.sgd import SGD
+from halftime.methods.soft_prune import SoftPrune
 from halftime.methods.step_drop import StepDrop
+from halftime.methods.subset_pretrain import SubsetPretrain
 from halftime.methods.test_time_flip import TestTimeFlip
+from halftime.methods.useful_data import UsefulData
 from halftime.methods.warm_start import WarmStart
 from halftime.methods.warmup_stable_decay import WarmupStableDecay
 from halftime.methods.whitening import Whitening
@@ -52,6 +59,7 @@ ALL: tuple[type[Method], ...] = (
     Cutout,
     DropOnStall,
     DropStochastic,
+    EasyFirst,
     EMA,
     FastLoader,
     Float8,
@@ -59,6 +67,7 @@ ALL: tuple[type[Method], ...] = (
     FreezeEarly,
     FusedOptimizer,
     Guard,
+    HardExamples,
     Kaiming,
     LabelSmoothing,
     LayerRates,
@@ -71,10 +80,15 @@ ALL: tuple[type[Method], ...] = (
     OneCycle,
     Packed,
     ProgressiveResize,
+    RepeatFactor,
     ScheduleFree,
+    SequenceGrowth,
     SGD,
+    SoftPrune,
     StepDrop,
+    SubsetPretrain,
     TestTimeFlip,
+    UsefulData,
     WarmStart,
     WarmupStableDecay,
     Whitening,
@@ -96,12 +110,14 @@ __all__ = [
     "Cutout",
     "DropOnStall",
     "DropStochastic",
+    "EasyFirst",
     "FastLoader",
     "Float8",
     "FocalPrior",
     "FreezeEarly",
     "FusedOptimizer",
     "Guard",
+    "HardExamples",
     "Kaiming",
     "LabelSmoothing",
     "LayerRates",
@@ -114,9 +130,14 @@ __all__ = [
     "OneCycle",
     "Packed",
     "ProgressiveResize",
+    "RepeatFactor",
     "ScheduleFree",
+    "SequenceGrowth",
+    "SoftPrune",
     "StepDrop",
+    "SubsetPretrain",
     "TestTimeFlip",
+    "UsefulData",
     "WarmStart",
     "WarmupStableDecay",
     "Whitening",
