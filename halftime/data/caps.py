@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 SPARED = 0.9  # of what is free may be used
+DEEPEST = 16  # batches that one worker works ahead, at most
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,18 @@ class Caps:
         elif held:
             found.append((int(SPARED * self.shared_memory) // (held + needs.batch), "shared memory"))
         return min(found)
+
+    def deepest(self, needs: Needs, workers: int) -> int:
+        """How many batches each of so many workers may work ahead, one more of each being handed over.
+
+        Example:
+            >>> Caps(cores=4, memory=None, shared_memory=500, workers=8).deepest(Needs(batch=10), workers=4)
+            10
+        """
+        found = [DEEPEST]
+        each = max(1, needs.batch * workers)
+        if self.memory is not None:
+            found.append(int(SPARED * self.memory - workers * needs.worker) // each)
+        if self.shared_memory is not None:
+            found.append(int(SPARED * self.shared_memory) // each - 1)
+        return max(0, min(found))

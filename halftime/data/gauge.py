@@ -7,7 +7,7 @@ from typing import Any
 
 from halftime.data.batch import tensors
 from halftime.data.caps import Caps, Needs
-from halftime.data.controller import PAID, Controller
+from halftime.data.controller import PAID, Controller, Setting
 from halftime.data.errands import COLLATE, CPU, DONE, WORK
 from halftime.data.lanes import Pool
 from halftime.data.limits import MIB, cores, memory, private, resident, shared_memory
@@ -23,10 +23,12 @@ class Gauge:
     Args:
         limits: bytes of memory and of shared memory for all workers; None: what is free.
         workers: never more than this many.
+        shallow: batches that a worker works ahead at least.
     """
 
-    def __init__(self, limits: tuple[float | None, float | None], workers: int) -> None:
-        self.limits, self.workers = limits, workers
+    def __init__(self, limits: tuple[float | None, float | None], workers: int, shallow: int = 2) -> None:
+        self.limits, self.workers, self.shallow = limits, workers, shallow
+        self.looked: Caps | None = None  # what was allowed when somebody looked last
         self.service: float | None = None  # seconds of work in a batch
         self.on_processor, self.in_collate = 0.0, 0.0  # shares of it
         self.batch, self.worker, self.held, self.most_held = 0, 0, 0, 0  # bytes
@@ -64,31 +66,39 @@ class Gauge:
         self.on_processor = old * self.on_processor + (1 - old) * cpu / max(work, 1e-9)
         self.in_collate = old * self.in_collate + (1 - old) * collate / max(work, 1e-9)
 
-    def caps(self, pool: Pool) -> Caps:
-        """What the machine and the user allow now; what the workers hold already counts as theirs."""
-        pids = pool.pids()
+    def look(self, pids: set[int], queued: int) -> None:
+        """See what the machine and the user allow now; what the workers hold already counts as theirs.
+
+        Args:
+            pids: the processes of the workers.
+            queued: batches that are ready or being made.
+        """
         self._seen = {pid: held for pid, held in self._seen.items() if pid in pids}
         new = [pid for pid in pids if pid not in self._seen]
-        for pid in (
-            [max(new)] if new else [*self._seen][:1]
-        ):  # one at a time, since the kernel takes its time; the oldest
+        for pid in [max(new)] if new else [*self._seen][:1]:  # one at a time, since the kernel takes its time
             self._seen.pop(pid, None)
             self._seen[pid] = sum(private([pid]))
         self.worker = max([self.worker, *self._seen.values()])
-        queued = pool.queued() * self.batch
-        self.held = sum(self._seen.values()) + len(new[1:]) * self.worker + queued
+        waiting = queued * self.batch
+        self.held = sum(self._seen.values()) + len(new[1:]) * self.worker + waiting
         self.most_held = max(self.most_held, self.held)
         free, room = memory(), shared_memory()
         allowed = self.limits[0] if self.limits[0] is not None else None if free is None else free + self.held
-        handed = self.limits[1] if self.limits[1] is not None else None if room is None else room + queued
-        return Caps(cores(), _whole(allowed), _whole(handed), self.workers)
+        handed = self.limits[1] if self.limits[1] is not None else None if room is None else room + waiting
+        self.looked = Caps(cores(), _whole(allowed), _whole(handed), self.workers)
 
-    def most(self, pool: Pool, prefetch: int) -> tuple[int, str]:
-        """The most workers, and which resource says so; one nobody has measured may be as large as this process."""
-        caps = self.caps(pool)
+    def most(self, setting: Setting) -> tuple[int, str, int]:
+        """The most workers, which resource says so, and how far ahead those there are may work, by the last look.
+
+        A worker that nobody has measured yet may come to be as large as this process.
+        """
+        assert self.looked is not None
         each = self.worker or resident()
-        most, why = caps.most(Needs(self.batch, each, self.on_processor > BUSY), prefetch)
-        return (most, why) if self.worker or why == "shared memory" else (max(1, most), why)
+        needs = Needs(self.batch, each, self.on_processor > BUSY)
+        most, why = self.looked.most(needs, self.shallow)
+        deepest = max(self.shallow, self.looked.deepest(needs, max(1, setting.workers)))
+        most = most if self.worker or why == "shared memory" else max(1, most)
+        return most, why, deepest
 
     def advice(self, controller: Controller, slowest: tuple[float, Any]) -> str:
         """The missing resource in one line; empty while the step hardly waits."""

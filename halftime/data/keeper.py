@@ -22,6 +22,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from halftime.data.controller import Controller, Setting
+from halftime.data.courier import Courier
 from halftime.data.gauge import Gauge
 from halftime.data.lanes import Pool
 from halftime.data.limits import shared_memory as shm_free
@@ -79,8 +80,9 @@ class Keeper:
     ) -> None:
         _checked(loader, workers, {"memory": memory, "shared_memory": shared_memory})
         self.loader, self.kept = loader, Kept()
-        self.gauge = Gauge((memory, shared_memory), workers)
+        self.gauge = Gauge((memory, shared_memory), workers, loader.prefetch_factor or 2)
         self._idle: Pool | None = None  # persistent workers, between two epochs
+        self._seed: int | None = None
         self._unsendable, self._look_at = "", 0.0
         least, start, why = min(1, loader.num_workers), min(loader.num_workers, workers), "as the loader says"
         if shm_free() is None:
@@ -149,55 +151,61 @@ class Keeper:
         loader = self.loader
         indices = iter(loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
         pool, self._idle = self._idle, None
-        if pool is None:  # the same draw at the same moment as a plain loader makes: the sampler sees the same numbers
-            seed = int(torch.empty((), dtype=torch.int64).random_(generator=loader.generator))
-            pool = Pool(loader, seed)
+        if pool is None:
+            if self._seed is None or not loader.persistent_workers:  # when a plain loader draws the same number
+                self._seed = int(torch.empty((), dtype=torch.int64).random_(generator=loader.generator))
+            pool = Pool(loader, self._seed)
             self.gauge.restart()
-        whole = False
+        whole, courier = False, Courier(pool)
         try:
             pool.begin(indices, self.controller.setting)
-            yield from self._batches(pool)
+            yield from self._batches(courier)
             whole = True
         finally:
-            if whole and loader.persistent_workers and pool.lanes and self._idle is None:
-                self._idle = pool
-            else:
-                pool.close()
+            keep = whole and loader.persistent_workers and bool(pool.lanes) and self._idle is None
+            courier.close(keep)
+            self._idle = pool if keep else self._idle
 
-    def _batches(self, pool: Pool) -> Generator[Any]:
+    def _batches(self, courier: Courier) -> Generator[Any]:
+        """Waiting is all the time from being asked to giving: for the batch, and for what is done to the workers."""
         clock, kept, gauge = time.perf_counter, self.kept, self.gauge
+        step, ready = -1.0, 0  # of the step before, which the first batch of an epoch has not
+        courier.send()
         while True:
-            ready, here, drained = pool.ready(), pool.here(), _drained()
+            drained, here = _drained(), courier.here
             gauge.starts()
             asked = clock()
             try:
-                batch = pool.take()
+                batch = courier.take()
             except StopIteration:
                 return
-            got = clock()
-            wait = got - asked if drained() else 0.0
+            late, samples = clock() - asked, courier.pool.last
             gauge.handed(batch)
             if here:
-                gauge.made_here(got - asked)
+                gauge.made_here(late)
+            late = late if drained() else 0.0
+            if step >= 0:
+                self._between(courier, late, step, ready)
+            ready = courier.pool.ready()
+            courier.send()
+            self._errands(courier)
+            kept.waited += clock() - asked if drained() else 0.0
+            if not ready and late > kept.slowest[0] and step >= 0:
+                kept.slowest = late, samples
             begun = clock()
             yield batch
             step = clock() - begun
             del batch
             kept.steps += 1
-            kept.waited += wait
             kept.stepped += step
-            if not ready and wait > kept.slowest[0] and kept.steps > 1:
-                kept.slowest = wait, pool.last
-            self._between(pool, wait, step, ready)
 
-    def _between(self, pool: Pool, wait: float, step: float, ready: int) -> None:
-        """Between two batches anything may change: look at the machine, ask the controller, go one move."""
-        controller, gauge = self.controller, self.gauge
-        since = self.kept.steps - self.kept.settings[-1][0]
-        if since % COUNT == COUNT // 2:
+    def _between(self, courier: Courier, wait: float, step: float, ready: int) -> None:
+        """Between two batches anything may change: ask the controller, go one move."""
+        controller, gauge, pool = self.controller, self.gauge, courier.pool
+        if (self.kept.steps - self.kept.settings[-1][0]) % COUNT == COUNT // 2:
             gauge.count(pool)
-        if (since == SOON and controller.setting.workers) or time.perf_counter() > self._look_at:
-            self._look(pool)
+        if courier.idle and gauge.looked:
+            controller.limit(*gauge.most(controller.setting))
         if self._unsendable:
             controller.limit(0, "a data set that stays here")
         action = controller.observe(wait, step, ready, gauge.service)
@@ -213,12 +221,24 @@ class Keeper:
             controller.setting = Setting(0, controller.setting.prefetch)
             self._note(f"taken back: {error}")
 
-    def _look(self, pool: Pool) -> None:
-        """What do the workers hold, and what is free? The next look is so late that looking costs next to nothing."""
-        began = time.perf_counter()
-        self.controller.limit(*self.gauge.most(pool, self.controller.setting.prefetch))
-        now = time.perf_counter()
-        self._look_at = now + (now - began) / LOOKING
+    def _errands(self, courier: Courier) -> None:
+        """While the step runs: end workers that are done; see what the others hold, so rarely that it costs nothing."""
+        pool, since = courier.pool, self.kept.steps - self.kept.settings[-1][0]
+        look = (since == SOON and bool(self.controller.setting.workers)) or time.perf_counter() > self._look_at
+        if not courier.idle or not (look or pool.done):
+            return
+        pids, queued, done = pool.pids(), pool.queued(), pool.take_done()
+
+        def errand() -> None:
+            for lane in done:
+                lane.close()
+            if look:
+                began = time.perf_counter()
+                self.gauge.look(pids, queued)
+                now = time.perf_counter()
+                self._look_at = now + (now - began) / LOOKING
+
+        courier.run(errand)
 
     def _note(self, why: str) -> None:
         self.kept.settings.append((self.kept.steps, self.controller.setting, why))
