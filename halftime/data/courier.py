@@ -56,12 +56,12 @@ class Courier:
         self._errand = self._thread.submit(errand)
 
     def close(self, keep: bool) -> None:
-        """Come back at once; the pool is closed, too, unless it is to be kept."""
+        """Come back without waiting for a slow batch; the pool is closed, too, unless it is to be kept."""
         self.pool.closing = True
         if self._coming is not None:
             self._coming.cancel()
             wait([self._coming])
-        self._thread.shutdown(cancel_futures=True)
+        self._thread.shutdown()  # the errand is finished: it may be ending workers
         if keep:
             self.pool.closing = False
         else:

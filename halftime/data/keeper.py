@@ -26,6 +26,7 @@ from halftime.data.courier import Courier
 from halftime.data.gauge import Gauge
 from halftime.data.lanes import Pool
 from halftime.data.limits import shared_memory as shm_free
+from halftime.data.order import key
 from halftime.errors import BadData, BadValue, shorten
 
 COUNT = 8  # steps between two looks at the workers' counters, which are cheap
@@ -83,6 +84,7 @@ class Keeper:
         self.gauge = Gauge((memory, shared_memory), workers, loader.prefetch_factor or 2)
         self._idle: Pool | None = None  # persistent workers, between two epochs
         self._seed: int | None = None
+        self._pools = 0  # so far
         self._unsendable, self._look_at = "", 0.0
         least, start, why = min(1, loader.num_workers), min(loader.num_workers, workers), "as the loader says"
         if shm_free() is None:
@@ -154,7 +156,8 @@ class Keeper:
         if pool is None:
             if self._seed is None or not loader.persistent_workers:  # when a plain loader draws the same number
                 self._seed = int(torch.empty((), dtype=torch.int64).random_(generator=loader.generator))
-            pool = Pool(loader, self._seed)
+            self._pools += 1
+            pool = Pool(loader, key(self._seed, self._pools, 0))
             self.gauge.restart()
         whole, courier = False, Courier(pool)
         try:
