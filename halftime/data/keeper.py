@@ -207,8 +207,8 @@ class Keeper:
         controller, gauge, pool = self.controller, self.gauge, courier.pool
         if (self.kept.steps - self.kept.settings[-1][0]) % COUNT == COUNT // 2:
             gauge.count(pool)
-        if courier.idle and gauge.looked:
-            controller.limit(*gauge.most(controller.setting))
+            if courier.idle and gauge.looked:
+                controller.limit(*gauge.most(controller.setting))
         if self._unsendable:
             controller.limit(0, "a data set that stays here")
         action = controller.observe(wait, step, ready, gauge.service)
