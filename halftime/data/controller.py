@@ -104,6 +104,7 @@ class Controller:
         """
         self._now += 1
         if self.setting.workers > self.most:
+            self._trial = None
             return self._to(Setting(self.most, self.setting.prefetch), f"{self.most_why} allows no more")
         if self._rest:
             self._rest -= 1
@@ -206,9 +207,9 @@ class Controller:
         return self._to(setting, why)
 
     def _to(self, setting: Setting, why: str) -> Action:
-        """The change takes effect when what was ordered before is used up: so long nothing is judged."""
-        before = self.setting
-        self._rest = min(LONGEST_REST, max(before.workers * before.prefetch, setting.workers * setting.prefetch)) + 6
+        """Until the change has taken effect nothing is judged: what was ordered before comes first, a depth fills."""
+        before, ordered = self.setting, max(self.setting.workers, setting.workers) * setting.prefetch
+        self._rest = 6 + min(LONGEST_REST, setting.prefetch if before.workers == setting.workers else ordered)
         self._seen.clear()
         self._calm = self._stalled = 0
         self.setting = setting

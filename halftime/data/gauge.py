@@ -89,11 +89,10 @@ class Gauge:
     Args:
         limits: bytes of memory and of shared memory for all workers; None: what is free.
         workers: never more than this many.
-        shallow: batches that a worker works ahead at least.
     """
 
-    def __init__(self, limits: tuple[float | None, float | None], workers: int, shallow: int = 2) -> None:
-        self.limits, self.workers, self.shallow = limits, workers, shallow
+    def __init__(self, limits: tuple[float | None, float | None], workers: int) -> None:
+        self.limits, self.workers = limits, workers
         self.looked: Caps | None = None  # what was allowed when somebody looked last
         self.service: float | None = None  # seconds of work in a batch
         self.on_processor, self.in_collate = 0.0, 0.0  # shares of it
@@ -161,8 +160,8 @@ class Gauge:
         assert self.looked is not None
         each = self.worker or resident()
         needs = Needs(self.batch, each, self.on_processor > BUSY)
-        most, why = self.looked.most(needs, self.shallow)
-        deepest = max(self.shallow, self.looked.deepest(needs, max(1, setting.workers)))
+        most, why = self.looked.most(needs, setting.prefetch)
+        deepest = max(setting.prefetch, self.looked.deepest(needs, max(1, setting.workers)))
         most = most if self.worker or why == "shared memory" else max(1, most)
         return most, why, deepest
 

@@ -81,7 +81,7 @@ class Keeper:
     ) -> None:
         _checked(loader, workers, {"memory": memory, "shared_memory": shared_memory})
         self.loader, self.kept = loader, Kept()
-        self.gauge = Gauge((memory, shared_memory), workers, loader.prefetch_factor or 2)
+        self.gauge = Gauge((memory, shared_memory), workers)
         self._idle: Pool | None = None  # persistent workers, between two epochs
         self._seed: int | None = None
         self._pools = 0  # so far
