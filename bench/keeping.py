@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import random
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -68,7 +69,7 @@ class Regime:
 
 
 REGIMES = {
-    "CPU-bound": Regime(6, make=compute),
+    "CPU-bound": Regime(9, (8, 8), make=compute),
     "disk-bound": Regime(18),
     "fast": Regime(0.02),
     "one slow sample": Regime(1, slow=40),
@@ -130,6 +131,7 @@ class Loop:
 def looped(source: Any, regime: Regime, steps: int, change: int | None, limit: float) -> Loop:
     """A bare loop over some batches, for so many steps or seconds; measured from outside, for a keeper, too."""
     out, neighbours, started = Loop([], []), [], time.perf_counter()
+    watch = _Watch(regime.ballast > 0)
     batches = iter(source)
     try:
         if regime.neighbours and change is None:
@@ -143,9 +145,6 @@ def looped(source: Any, regime: Regime, steps: int, change: int | None, limit: f
             time.sleep(regime.step[change is None or number >= change] / 1000)
             out.waits.append(got - asked)
             out.steps.append(time.perf_counter() - got)
-            if regime.ballast and number % 20 == 0:
-                own = {p.pid for p in multiprocessing.active_children()}
-                out.held = max(out.held, sum(private(pid for pid in own if pid)))
             if time.perf_counter() - started > limit and len(out.steps) > 40:
                 break
     finally:
@@ -153,7 +152,30 @@ def looped(source: Any, regime: Regime, steps: int, change: int | None, limit: f
             process.terminate()
             process.join()
         del batches
+        out.held = watch.most()
     return out
+
+
+class _Watch(threading.Thread):
+    """Sees what all workers hold, again and again, beside the loop and not in it."""
+
+    def __init__(self, wanted: bool) -> None:
+        super().__init__(daemon=True)
+        self._held, self._over = 0, threading.Event()
+        if wanted:
+            self.start()
+
+    def run(self) -> None:
+        while not self._over.wait(0.1):
+            own = [process.pid for process in multiprocessing.active_children()]
+            self._held = max(self._held, sum(private(pid for pid in own if pid)))
+
+    def most(self) -> int:
+        """Bytes, when it is over."""
+        self._over.set()
+        if self.ident:
+            self.join()
+        return self._held
 
 
 def _computing(number: int) -> list[Any]:

@@ -110,11 +110,12 @@ class Controller:
             self._rest -= 1
             return None
         self._seen.append(Seen(wait, step, ready))
-        enough = len(self._seen) >= WINDOW or (len(self._seen) >= EARLY and self._late() > PLAIN)
+        early = not self._trial and len(self._seen) >= EARLY and self._late() > PLAIN
+        enough = early or len(self._seen) >= WINDOW
         if not enough:
             return None
         self.share = self._share()
-        action = self._judged() if self._trial else self._decide(service)
+        action = self._judged(service) if self._trial else self._decide(service)
         self._seen.clear()
         return action
 
@@ -127,12 +128,14 @@ class Controller:
     def _share(self) -> float:
         return self._wait() / (self._wait() + self._step())
 
-    def _judged(self) -> Action | None:
-        """Keep the change on trial, or take it back."""
+    def _judged(self, service: float | None) -> Action | None:
+        """Keep the change on trial or take it back; workers that are enough on average go further ahead before."""
         trial, cost = self._trial, self._wait() + self._step()
         assert trial is not None
+        cured = trial.kind == "narrower" or self._late() <= STALL
+        if not cured and self._enough(service) and self.setting.prefetch < self.deepest:
+            return self._deeper()
         self._trial, kind, self._quick = None, trial.kind, self._step()
-        cured = kind == "narrower" or self._late() <= STALL
         if cost <= trial.cost * (LOSS if cured else GAIN):
             self._pause[kind] = FIRST_PAUSE
             return None
@@ -157,21 +160,36 @@ class Controller:
         self._calm += 1
         return self._shrunk(service, slower) if slower or self._calm >= 4 else None
 
-    def _grown(self, service: float | None) -> Action | None:
+    def _wanted(self, service: float | None) -> int:
+        """Workers that keep up with the step on average, and some in reserve: Little's law."""
         now, step = self.setting, self._step()
         work = now.workers * (self._wait() + step) if now.workers else self._wait()
-        wanted = math.ceil(ROOM * (work if service is None else service) / step)
-        why = f"{self.share:.0%} of the time is waiting for data".replace("%", " %")
-        few = bool(now.workers) and (self._spiky() if service is None else wanted <= now.workers)
-        if few and now.prefetch < self.deepest:  # enough on average: some batches are late
-            return self._to(Setting(now.workers, min(2 * now.prefetch, self.deepest)), f"{why}, for a few late batches")
+        return math.ceil(ROOM * (work if service is None else service) / step)
+
+    def _enough(self, service: float | None) -> bool:
+        """Are there workers enough on average? Then some batches are late."""
+        workers = self.setting.workers
+        return bool(workers) and (self._spiky() if service is None else self._wanted(service) <= workers)
+
+    def _deeper(self) -> Action:
+        now = self.setting
+        deeper = Setting(now.workers, min(2 * now.prefetch, self.deepest))
+        return self._to(deeper, f"{self._told()}, for a few late batches")
+
+    def _told(self) -> str:
+        return f"{self.share:.0%} of the time is waiting for data".replace("%", " %")
+
+    def _grown(self, service: float | None) -> Action | None:
+        now, few, wanted = self.setting, self._enough(service), self._wanted(service)
+        if few and now.prefetch < self.deepest:
+            return self._deeper()
         if few and self._stalled < TWICE:
             return None
         wanted = min(max(wanted, now.workers + 1), 2 * now.workers + 4, self.most)
         if wanted <= now.workers:
             self.short = "slow batches" if few and self._spiky() else self.most_why or "the limit on workers"
             return None
-        return self._on_trial("wider", Setting(wanted, now.prefetch), why) if self._may("wider") else None
+        return self._on_trial("wider", Setting(wanted, now.prefetch), self._told()) if self._may("wider") else None
 
     def _shrunk(self, service: float | None, slower: bool) -> Action | None:
         now, step = self.setting, self._step()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ class Keeper:
         self._idle: Pool | None = None  # persistent workers, between two epochs
         self._seed: int | None = None
         self._pools = 0  # so far
-        self._unsendable, self._look_at = "", 0.0
+        self._unsendable, self._look_at, self._ready = "", 0.0, 0
         least, start, why = min(1, loader.num_workers), min(loader.num_workers, workers), "as the loader says"
         if shm_free() is None:
             least, start, workers, why = 0, 0, 0, NO_SHM
@@ -171,41 +172,43 @@ class Keeper:
 
     def _batches(self, courier: Courier) -> Generator[Any]:
         """Waiting is all the time from being asked to giving: for the batch, and for what is done to the workers."""
-        clock, kept, gauge = time.perf_counter, self.kept, self.gauge
-        step, ready = -1.0, 0  # of the step before, which the first batch of an epoch has not
-        courier.send()
+        clock, kept, gauge, pool = time.perf_counter, self.kept, self.gauge, courier.pool
+        step = -1.0  # seconds of the step before, which the first batch of an epoch has not
+        courier.send(_nothing)
         while True:
-            drained, here = _drained(), courier.here
-            gauge.starts()
-            asked = clock()
+            drained, here, asked = _drained(), courier.here, clock()
+            if here:
+                gauge.starts()
             try:
                 batch = courier.take()
             except StopIteration:
                 return
-            late, samples = clock() - asked, courier.pool.last
-            gauge.handed(batch)
+            late = clock() - asked
             if here:
                 gauge.made_here(late)
-            late = late if drained() else 0.0
+            gauge.handed(batch)
+            paid = drained()
             if step >= 0:
-                self._between(courier, late, step, ready)
-            ready = courier.pool.ready()
-            courier.send()
-            self._errands(courier)
-            kept.waited += clock() - asked if drained() else 0.0
-            if not ready and late > kept.slowest[0] and step >= 0:
-                kept.slowest = late, samples
+                self._towards(pool, late + step)
+            courier.send(partial(self._between, courier, late if paid else 0.0, step))
             begun = clock()
+            kept.waited += begun - asked if paid else 0.0
             yield batch
             step = clock() - begun
             del batch
             kept.steps += 1
             kept.stepped += step
 
-    def _between(self, courier: Courier, wait: float, step: float, ready: int) -> None:
-        """Between two batches anything may change: ask the controller, go one move."""
-        controller, gauge, pool = self.controller, self.gauge, courier.pool
-        if (self.kept.steps - self.kept.settings[-1][0]) % COUNT == COUNT // 2:
+    def _between(self, courier: Courier, wait: float, step: float) -> None:
+        """While the next batch is on its way: look at what there is, ask the controller."""
+        controller, gauge, pool, kept = self.controller, self.gauge, courier.pool, self.kept
+        ready, self._ready = self._ready, pool.ready()
+        if step < 0:
+            return
+        since = kept.steps - kept.settings[-1][0]
+        if not ready and wait > kept.slowest[0]:
+            kept.slowest = wait, pool.last
+        if since % COUNT == COUNT // 2:
             gauge.count(pool)
             if courier.idle and gauge.looked:
                 controller.limit(*gauge.most(controller.setting))
@@ -214,8 +217,14 @@ class Keeper:
         action = controller.observe(wait, step, ready, gauge.service)
         if action is not None:
             self._note(action.why)
+        if courier.idle:
+            self._errands(courier, since)
+
+    def _towards(self, pool: Pool, seconds: float) -> None:
+        """One move to where the controller wants to be, between two batches and in the loop's own thread."""
+        controller = self.controller
         try:
-            pool.towards(controller.setting, 1 + min(15, int(0.1 / max(1e-4, wait + step))))
+            pool.towards(controller.setting, 1 + min(15, int(0.1 / max(1e-4, seconds))))
         except BadData as error:  # without workers it goes on, if the user has asked for none
             if controller.least:
                 raise
@@ -224,11 +233,11 @@ class Keeper:
             controller.setting = Setting(0, controller.setting.prefetch)
             self._note(f"taken back: {error}")
 
-    def _errands(self, courier: Courier) -> None:
+    def _errands(self, courier: Courier, since: int) -> None:
         """While the step runs: end workers that are done; see what the others hold, so rarely that it costs nothing."""
-        pool, since = courier.pool, self.kept.steps - self.kept.settings[-1][0]
+        pool = courier.pool
         look = (since == SOON and bool(self.controller.setting.workers)) or time.perf_counter() > self._look_at
-        if not courier.idle or not (look or pool.done):
+        if not (look or pool.done):
             return
         pids, queued, done = pool.pids(), pool.queued(), pool.take_done()
 
@@ -259,6 +268,10 @@ def _drained() -> Callable[[], bool]:
 
 def _yes() -> bool:
     return True
+
+
+def _nothing() -> None:
+    pass
 
 
 def _checked(loader: Any, workers: Any, limits: dict[str, Any]) -> None:
