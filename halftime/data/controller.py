@@ -160,16 +160,16 @@ class Controller:
         self._calm += 1
         return self._shrunk(service, slower) if slower or self._calm >= 4 else None
 
-    def _wanted(self, service: float | None) -> int:
-        """Workers that keep up with the step on average, and some in reserve: Little's law."""
+    def _wanted(self, service: float | None, reserve: float) -> int:
+        """Workers that keep up with the step on average, so many times over: Little's law."""
         now, step = self.setting, self._step()
         work = now.workers * (self._wait() + step) if now.workers else self._wait()
-        return math.ceil(ROOM * (work if service is None else service) / step)
+        return math.ceil(reserve * (work if service is None else service) / step)
 
     def _enough(self, service: float | None) -> bool:
-        """Are there workers enough on average? Then some batches are late."""
+        """Are there workers to spare on average? Then some batches are late."""
         workers = self.setting.workers
-        return bool(workers) and (self._spiky() if service is None else self._wanted(service) <= workers)
+        return bool(workers) and (self._spiky() if service is None else self._wanted(service, SPARE) <= workers)
 
     def _deeper(self) -> Action:
         now = self.setting
@@ -180,7 +180,7 @@ class Controller:
         return f"{self.share:.0%} of the time is waiting for data".replace("%", " %")
 
     def _grown(self, service: float | None) -> Action | None:
-        now, few, wanted = self.setting, self._enough(service), self._wanted(service)
+        now, few, wanted = self.setting, self._enough(service), self._wanted(service, ROOM)
         if few and now.prefetch < self.deepest:
             return self._deeper()
         if few and self._stalled < TWICE:

@@ -188,7 +188,7 @@ class Keeper:
                 gauge.made_here(late)
             gauge.handed(batch)
             paid = drained()
-            if step >= 0 and courier.idle:  # no process is forked off while a thread is at work
+            if step >= 0:
                 self._towards(pool, late + step)
             courier.send(partial(self._between, courier, late if paid else 0.0, step))
             begun = clock()
