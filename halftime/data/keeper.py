@@ -111,6 +111,10 @@ class Keeper:
         if idle is not None:
             idle.close()
 
+    def __del__(self) -> None:
+        if getattr(self, "_idle", None) is not None:  # left to the garbage collector, PyTorch waits seconds for them
+            self.close()
+
     @property
     def advice(self) -> str:
         """The missing resource in one line, where no setting can help; empty while the step hardly waits."""

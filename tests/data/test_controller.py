@@ -109,7 +109,7 @@ def test_what_did_not_pay_is_taken_back_and_left_alone_for_longer_each_time():
             changes.append((number, action))
     back = [a for _, a in changes if a.why.startswith("taken back")]
     assert {a.setting for a in back} == {Setting(1)}
-    assert {a.setting.prefetch for _, a in changes} == {2, 4, 8, 16}  # going further ahead was tried before
+    assert {a.setting.prefetch for _, a in changes} == {2}  # the workers have no reserve: further ahead would not help
     tried = [number for number, a in changes if a.why.endswith("waiting for data")]
     assert len(back) in (len(tried), len(tried) - 1)
     gaps = [b - a for a, b in itertools.pairwise(tried)]

@@ -137,6 +137,8 @@ def test_nothing_is_left_after_a_break_or_an_exception(persistent):
     assert as_it_was(before)
     keeper.controller = Scripted([Setting(1)])
     assert sorted(i for b in keeper for i in b.tolist()) == list(range(SAMPLES))  # and it serves again
+    del keeper
+    assert as_it_was(before)
 
 
 def test_persistent_workers_stay_for_the_next_epoch_and_end_with_it():
