@@ -132,7 +132,8 @@ class Served:
     """
 
     def __init__(self) -> None:
-        self.step, self.epoch, self.ids = 0, 0, torch.empty(0, dtype=torch.int64)
+        self.step, self.epoch, self.whole = 0, 0, torch.empty(0, dtype=torch.int64)
+        self.part = 0, 1  # which of how many equal parts of a batch is served here
         self._hash, self._waiting = b"", list[Tensor]()  # hashed when asked for, in bulk: it costs the loop less
 
     def begin(self, step: int, receipt: str) -> None:
@@ -141,10 +142,17 @@ class Served:
 
     def take(self, ticket: Ticket) -> None:
         """Note that a batch is handed out."""
-        self.step, self.epoch, self.ids = ticket.step + 1, ticket.epoch, ticket.ids
+        self.step, self.epoch, self.whole = ticket.step + 1, ticket.epoch, ticket.ids
         self._waiting.append(ticket.ids)
         if len(self._waiting) == MANY:
             self._add()
+
+    @property
+    def ids(self) -> Tensor:
+        """The samples of the batch as it is served here, [B]."""
+        number, parts = self.part
+        size = len(self.whole) // parts
+        return self.whole[number * size : (number + 1) * size]
 
     @property
     def receipt(self) -> str:

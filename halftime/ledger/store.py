@@ -7,6 +7,7 @@ import secrets
 import time
 from pathlib import Path
 
+from halftime.data.ranks import here
 from halftime.errors import BadData, InputError, UnknownName, shorten, unknown, writing
 from halftime.ledger.lines import read
 from halftime.run import Run, attempt_files
@@ -80,7 +81,9 @@ class Ledger:
         return found
 
     def check_writable(self) -> None:
-        """Refuse a full or read-only disk before any work is done."""
+        """Refuse a full or read-only disk before any work is done; of several ranks, the first writes and asks."""
+        if not here().first:
+            return
         probe = self.root / f".probe-{secrets.token_hex(4)}"
         with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from halftime.methods.alternating_flip import AlternatingFlip
 from halftime.methods.any_optimizer import AnyOptimizer
 from halftime.methods.channels_last import ChannelsLast
 from halftime.methods.clip_gradients import ClipGradients
+from halftime.methods.compile import Compile
 from halftime.methods.cosine import Cosine
 from halftime.methods.cut_mix import CutMix
 from halftime.methods.cutout import Cutout
@@ -12,6 +13,7 @@ from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.drop_stochastic import DropStochastic
 from halftime.methods.ema import EMA
 from halftime.methods.fast_loader import FastLoader
+from halftime.methods.float8 import Float8
 from halftime.methods.focal_prior import FocalPrior
 from halftime.methods.freeze_early import FreezeEarly
 from halftime.methods.fused_optimizer import FusedOptimizer
@@ -22,6 +24,7 @@ from halftime.methods.layer_rates import LayerRates
 from halftime.methods.lookahead import Lookahead
 from halftime.methods.mix_up import MixUp
 from halftime.methods.mixed_precision import MixedPrecision
+from halftime.methods.multi_device import MultiDevice
 from halftime.methods.muon import Muon
 from halftime.methods.on_device import OnDevice
 from halftime.methods.one_cycle import OneCycle
@@ -43,6 +46,7 @@ ALL: tuple[type[Method], ...] = (
     AnyOptimizer,
     ChannelsLast,
     ClipGradients,
+    Compile,
     Cosine,
     CutMix,
     Cutout,
@@ -50,6 +54,7 @@ ALL: tuple[type[Method], ...] = (
     DropStochastic,
     EMA,
     FastLoader,
+    Float8,
     FocalPrior,
     FreezeEarly,
     FusedOptimizer,
@@ -60,6 +65,7 @@ ALL: tuple[type[Method], ...] = (
     Lookahead,
     MixedPrecision,
     MixUp,
+    MultiDevice,
     Muon,
     OnDevice,
     OneCycle,
@@ -84,12 +90,14 @@ __all__ = [
     "AnyOptimizer",
     "ChannelsLast",
     "ClipGradients",
+    "Compile",
     "Cosine",
     "CutMix",
     "Cutout",
     "DropOnStall",
     "DropStochastic",
     "FastLoader",
+    "Float8",
     "FocalPrior",
     "FreezeEarly",
     "FusedOptimizer",
@@ -100,6 +108,7 @@ __all__ = [
     "Lookahead",
     "MixUp",
     "MixedPrecision",
+    "MultiDevice",
     "Muon",
     "OnDevice",
     "OneCycle",

@@ -56,6 +56,7 @@ class FastLoader(Method):
     ahead: int = setting(2, low=1, high=64)
 
     slot: ClassVar[str] = "loader"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     exact: ClassVar[bool] = True
     choices: ClassVar = {"workers": (1, 2, 4, 8), "ahead": (1, 2, 4)}
 

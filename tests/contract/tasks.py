@@ -24,12 +24,14 @@ from halftime.methods import (
     AnyOptimizer,
     ChannelsLast,
     ClipGradients,
+    Compile,
     Cosine,
     CutMix,
     Cutout,
     DropOnStall,
     DropStochastic,
     FastLoader,
+    Float8,
     FocalPrior,
     FreezeEarly,
     FusedOptimizer,
@@ -40,6 +42,7 @@ from halftime.methods import (
     Lookahead,
     MixedPrecision,
     MixUp,
+    MultiDevice,
     Muon,
     OnDevice,
     OneCycle,
@@ -53,6 +56,7 @@ from halftime.methods import (
     Whitening,
     ZeroResidual,
 )
+from halftime.methods.float8 import missing_for
 
 DEVICES = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))  # the same command checks a GPU where there is one
 
@@ -65,6 +69,7 @@ SETTINGS: tuple[ht.Method, ...] = (
     AnyOptimizer(name="RMSprop", lr=0.003, weight_decay=0.01, options={"momentum": 0.9}),
     ChannelsLast(),
     ClipGradients(norm=0.5),
+    Compile(backend="aot_eager"),
     Cosine(warmup=0.1, final=0.1),
     CutMix(alpha=1.0, often=0.5),
     Cutout(share=0.25),
@@ -72,6 +77,7 @@ SETTINGS: tuple[ht.Method, ...] = (
     DropStochastic(),
     EMA(decay=0.9, every=2),
     FastLoader(workers=1, ahead=2),  # one: the data set that stops the run counts its calls
+    Float8(smallest=32),
     FocalPrior(gamma=1.0),
     FreezeEarly(begin=0.3, share=0.7),
     FusedOptimizer(),
@@ -82,6 +88,7 @@ SETTINGS: tuple[ht.Method, ...] = (
     Lookahead(every=2, share=0.7),
     MixedPrecision(dtype="bf16"),
     MixUp(alpha=0.2),
+    MultiDevice(rates="sqrt", base=8, warmup=0.2),
     Muon(lr=0.05, kernel_lr=0.03, rest_lr=0.01),
     OnDevice(),
     OneCycle(warmup=0.3),
@@ -96,7 +103,14 @@ SETTINGS: tuple[ht.Method, ...] = (
     Whitening(frozen=True),
     ZeroResidual(),
 )
+ON_CPU = tuple(m for m in SETTINGS if "cuda" not in m.needs)
 FP16 = MixedPrecision(dtype="fp16")  # the one setting that owns state which bf16 lacks
+
+
+def lacks(method: ht.Method | None, device: str) -> bool:
+    """Whether a method needs CUDA, and this is not the device for it."""
+    needs = "cuda" in getattr(method, "needs", ())
+    return needs and (device == "cpu" or bool(missing_for(torch.device(device))))
 
 
 def name(thing: Any) -> str:
@@ -157,7 +171,17 @@ def residual_network() -> nn.Module:
     return plain.insert(3, Residual())
 
 
-NETWORKS: dict[type[ht.Method], Callable[[], nn.Module]] = {ZeroResidual: residual_network}  # others have `network`
+def wide_network(narrow: Callable[[], nn.Module] = network) -> nn.Module:
+    """The network with a product that is large enough for a method that leaves small ones alone."""
+    plain = narrow()
+    assert isinstance(plain, nn.Sequential)
+    return nn.Sequential(*plain[:-1], nn.Linear(96, 64), nn.ReLU(), nn.Linear(64, 3))
+
+
+NETWORKS: dict[type[ht.Method], Callable[[], nn.Module]] = {  # others have `network`
+    Float8: wide_network,
+    ZeroResidual: residual_network,
+}
 
 TRAIN, VALID = bars(96), bars(64, seed=1)
 
