@@ -1,14 +1,17 @@
 """Is any exact switch that the search keeps slower than leaving it off? `python -m bench.switches --json FILE`
 
-Over a zoo of small networks of different kinds: the search's own stage of switches decides what is kept; each one that
-is kept is then timed once more, on its own, in longer and more blocks that had no part in the decision, against the
-same recipe without it. A switch whose estimate then lies below 1 counts as slower, even where its interval holds 1.
+Over a zoo of small networks of different kinds: the search's own stages of threads and switches decide what is kept;
+each one that is kept is then timed once more, on its own, in longer and more blocks that had no part in the decision,
+against the same recipe without it. A switch whose estimate then lies below 1 counts as slower, even where its interval
+holds 1. A search of switches that ran out of its seconds on a network tried only the first of them there.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,43 +23,55 @@ from halftime.errors import unknown
 from halftime.ledger.store import Ledger
 from halftime.methods import AdamW, OneCycle
 from halftime.search.journal import Journal
+from halftime.search.machine import kept_settings, settings, try_settings
+from halftime.search.records import Pace
 from halftime.search.switches import switches, try_switches
 from halftime.search.timing import pace
 from halftime.search.view import View
 from halftime.search.work import Place, Work
 
 PREDICTED = "none"
-STEPS = 5000  # of the run that a start-up must be earned back in
+STEPS = 1500  # of the run that a start-up must be earned back in: a compiler's is not, on networks this small
+SHORT = 40  # steps of the training that tells how long a step takes
 BLOCK = 0.03  # seconds of a block in the decision; the second look takes several times as long
-AGAIN, LONGER = 8, 4  # blocks of the second look, and how many times longer they are
-LIMIT = 18.0  # seconds for the switches of a network
+AGAIN, LONGER = 8, 3  # blocks of the second look, and how many times longer they are
+LIMIT = 13.0  # seconds for the switches of a network
 
 
-def decided(name: str, workload: ht.Workload, block: float) -> list[dict[str, Any]]:
+def decided(name: str, workload: ht.Workload, block: float, limit: float) -> list[dict[str, Any]]:
     """What the search decides about every switch on a network, and what a second look says of those it kept."""
     rows, recipe = [], ht.Recipe([AdamW(), OneCycle()], steps=STEPS, batch_size=BATCH)
-    with tempfile.TemporaryDirectory() as folder:
+    looks: dict[str, Callable[[], Pace]] = {}
+    with tempfile.TemporaryDirectory() as folder, kept_settings():
         ledger = Ledger(folder)
         journal = Journal(ledger, ledger.new("search"))
         work = Work(
-            Place(workload, ledger, "bench", "cpu"), journal, View(quiet=True), LIMIT, block=block, stage="switches"
+            Place(workload, ledger, "bench", "cpu"), journal, View(quiet=True), limit, block=block, stage="switches"
         )
         with journal.log:
+            work.train(recipe.replace(steps=SHORT), [0])
+            try_settings(work, recipe)
             final = try_switches(work, recipe, STEPS, list(switches(recipe)))
-    for one in work.decisions:
-        row = {"network": name, "switch": one.change.removeprefix("+ "), "verdict": one.verdict}
-        row |= {"a step": one.gain.ratio if one.gain else None, "low": one.gain.low if one.gain else None}
-        if one.verdict == "kept" and ht.Recipe.from_dict(one.recipe).methods:
-            row |= looked_again(workload, final, next(iter(one.methods)), block)
-        rows.append(row)
+        how = {"device": "cpu", "rounds": AGAIN, "longer": LONGER, "least": block}
+        for setting in settings(torch.device("cpu")):
+            looks[setting.name] = partial(pace, workload, final, final, within=setting.within, **how)
+        for method in final.methods:
+            looks[type(method).__name__] = partial(pace, workload, final.minus(type(method).__name__), final, **how)
+        for one in work.decisions:
+            row = {"network": name, "switch": one.change.removeprefix("+ "), "verdict": one.verdict}
+            row |= {"a step": one.gain.ratio if one.gain else None, "low": one.gain.low if one.gain else None}
+            here = next(iter(one.methods), one.change)  # a faster one of its slot may have taken its place since
+            if one.verdict == "kept" and here in looks:
+                row |= looked_again(looks.pop(here), one.change in {s.name for s in settings(torch.device("cpu"))})
+            rows.append(row)
     return rows
 
 
-def looked_again(workload: ht.Workload, final: ht.Recipe, name: str, block: float) -> dict[str, Any]:
-    """The final recipe against the same one without a switch, in blocks of its own."""
-    if name not in {type(m).__name__ for m in final.methods}:
-        return {"again": None, "again low": None, "again high": None}  # a faster one of the same slot took its place
-    found = pace(workload, final.minus(name), final, device="cpu", rounds=AGAIN, longer=LONGER, least=block)
+def looked_again(look: Callable[[], Pace], setting: bool) -> dict[str, Any]:
+    """With a switch against without it, in blocks of their own."""
+    if setting:
+        torch.set_num_threads(1)  # as it was before it was kept
+    found = look()
     return {"again": found.ratio, "again low": found.low, "again high": found.high}
 
 
@@ -64,6 +79,7 @@ def main() -> None:
     parser = tables.options(__doc__)
     parser.add_argument("--networks", metavar="A,B", help="only these; all if not given")
     parser.add_argument("--block", type=float, default=BLOCK, metavar="S", help=f"seconds of a block ({BLOCK})")
+    parser.add_argument("--limit", type=float, default=LIMIT, metavar="S", help=f"seconds a network ({LIMIT:g})")
     given = parser.parse_args()
     torch.set_num_threads(1)
     networks = zoo()
@@ -73,7 +89,7 @@ def main() -> None:
             parser.error(str(unknown("network", name, networks)))
     rows = []
     for name in chosen:
-        rows += decided(name, networks[name], given.block)
+        rows += decided(name, networks[name], given.block, given.limit)
         print(f"{name}: {sum(row['verdict'] == 'kept' for row in rows)} kept so far", file=sys.stderr, flush=True)
     again = [row for row in rows if row.get("again") is not None]
     if not again:

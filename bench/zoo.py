@@ -125,7 +125,7 @@ def _layers(*widths: int) -> list[nn.Module]:
 
 IMAGES: dict[str, Callable[[], nn.Module]] = {
     "MLP": lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 128), nn.ReLU(), nn.Linear(128, CLASSES)),
-    "deep MLP": lambda: nn.Sequential(nn.Flatten(), *_layers(3 * SIDE**2, *[64] * 6), nn.Linear(64, CLASSES)),
+    "deep MLP": lambda: nn.Sequential(nn.Flatten(), *_layers(3 * SIDE**2, *[32] * 24), nn.Linear(32, CLASSES)),
     "CNN without norm": lambda: Textbook(3, CLASSES, SIDE),
     "CNN with BatchNorm": lambda: SmallConv(3, CLASSES, (16, 32, 32), (1, 2, 2)),
     "CNN with GroupNorm": lambda: classifier(

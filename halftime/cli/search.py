@@ -27,7 +27,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hours", type=float, metavar="H", help="for everything, the proof included ...")
     parser.add_argument("--minutes", type=float, metavar="M", help="... or in minutes")
     parser.add_argument(
-        "--methods", metavar="A,B", help="only these may be tried, such as EMA,LabelSmoothing(smoothing=0.1)"
+        "--methods",
+        metavar="A,B",
+        help="of what may change the result only these are tried, such as EMA,LabelSmoothing(smoothing=0.1); exact "
+        "switches, threads and the batch size are tried all the same",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the search of the same call that was stopped")
     parser.add_argument("--price", type=float, metavar="PER_HOUR", help="money for an hour of the device")
@@ -94,6 +97,7 @@ def shown(found: Found, out: str | None = None) -> str:
     if found.bars:
         lines += ["", *bars(found.bars)]
     lines += ["", f"recipe: {_recipe(found.recipe)}"] if found.verdict == "faster" else []
+    lines += [f"set, for both arms of the proof: {setting}" for setting in found.settings]
     lines += [f"note: {note}" for note in found.notes]
     cost = f"cost: {found.seconds / 60:.1f} minutes, {found.device_seconds / 60:.1f} of them on the device"
     cost += "" if found.price is None else f" = {found.price * found.seconds / 3600:.2f}"
@@ -111,6 +115,8 @@ def bars(found: tuple[Bar, ...]) -> list[str]:
         + EMA()  2.00×  ████████████████
         length   2.00×                  ████████████████
         in all   4.00×
+
+    A bar that was not measured, as it is what remains, is drawn hatched.
     """
     ends, at = [0.0], 0.0
     for bar in found:
@@ -121,7 +127,9 @@ def bars(found: tuple[Bar, ...]) -> list[str]:
     lines = []
     for bar, start, end in zip(found, ends, ends[1:], strict=False):
         left, right = (round((x - low) / span * WIDTH) for x in sorted((start, end)))
-        lines.append(f"{bar.change:{wide}}  {bar.ratio:.2f}×  {' ' * left}{'█' * max(1, right - left)}")
+        lines.append(
+            f"{bar.change:{wide}}  {bar.ratio:.2f}×  {' ' * left}{('░' if bar.rest else '█') * max(1, right - left)}"
+        )
     return [*lines, f"{'in all':{wide}}  {math.exp(at):.2f}×"]
 
 

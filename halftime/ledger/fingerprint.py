@@ -25,9 +25,16 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
     return {"code": _code(Path.cwd()), "packages": _packages(), "machine": machine(device.type)}
 
 
-@functools.cache
 def machine(device: str) -> dict[str, Any]:
-    """What the machine is made of; no names of people or hosts."""
+    """What the machine is made of and how the process uses it now; no names of people or hosts."""
+    precision = torch.get_float32_matmul_precision()
+    now = {"threads": torch.get_num_threads(), **({"matmul": precision} if precision != "highest" else {})}
+    return {name: now.get(name, value) for name, value in _made_of(device).items()} | now
+
+
+@functools.cache
+def _made_of(device: str) -> dict[str, Any]:
+    """What does not change while the process lives; "threads" holds its place."""
     found: dict[str, Any] = {
         "system": f"{platform.system()} {platform.release()}",
         "cpu": _cpu(),

@@ -19,7 +19,7 @@ from halftime.search.memory import fits
 from halftime.search.phases import changed
 from halftime.search.records import Decision, Pace, Trial, Verdict
 from halftime.search.retune import rate_of, retuned
-from halftime.search.timing import pace
+from halftime.search.timing import curve
 from halftime.search.work import Work
 
 FACTORS = (0.25, 0.5, 2.0, 4.0, 8.0)  # of the incumbent's size
@@ -29,11 +29,16 @@ PARTS = 0.1  # of the training data that a batch may be at most
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A point of the curve: samples a batch and a second, and the batch's pace against the incumbent's."""
+    """A point of the curve: a recipe of some batch size, samples a second, and its pace against the incumbent's."""
 
-    size: int
+    recipe: Recipe
     throughput: float
     pace: Pace
+
+    @property
+    def size(self) -> int:
+        """Samples in a batch."""
+        return self.recipe.batch_size
 
 
 def knee(curve: Sequence[tuple[int, float]]) -> int:
@@ -59,35 +64,46 @@ def sized(recipe: Recipe, size: int, steps: int) -> Recipe:
 
 
 def throughput(work: Work, recipe: Recipe) -> list[Point]:
-    """The curve around the size of a recipe; it ends where it is flat, or where the memory does."""
+    """The curve around the size of a recipe, all sizes timed in turns; it ends where even its parts do not fit."""
     own, most = recipe.batch_size, max(recipe.batch_size, int(PARTS * len(work.workload.train)))
-    points: list[Point] = []
+    recipes = [recipe]
     for factor in FACTORS:
         size = round(own * factor)
         if size < 1 or size > most or work.journal.spent >= work.until:
             continue
         other = sized(recipe, size, recipe.steps or FEWEST)
-        if size > own and not work.journal.once(f"memory {other.hash}", lambda r=other: fits_here(work, r)):  # type: ignore[misc]
-            work.note(f"a batch of {size} does not fit")
+        fitting = accumulated(work, other, own) if size > own else other
+        if fitting is None:
+            work.note(f"a batch of {size} does not fit, not even in parts of {own}")
             break
-        key = f"pace {recipe.hash} {other.hash}"
-        found = Pace(**work.journal.once(key, lambda r=other: timed(work, recipe, r)))  # type: ignore[misc]
-        if found.why:
-            break
-        if not points:
-            points.append(Point(own, own / found.step, dataclasses.replace(found, ratio=1.0, low=1.0, high=1.0)))
-        points.append(Point(size, size * found.ratio / found.step, found))
+        recipes.append(fitting)
+    if len(recipes) == 1:
+        return []
+    key = f"curve {' '.join(one.hash for one in recipes)}"
+    found = [Pace(**made) for made in work.journal.once(key, lambda: timed(work, recipes))]
+    points = [
+        Point(one, one.batch_size * pace.ratio / pace.step if pace.step else 0.0, pace)
+        for one, pace in zip(recipes, found, strict=True)
+    ]
     return sorted(points, key=lambda point: point.size)
 
 
-def fits_here(work: Work, recipe: Recipe) -> bool:
-    """Whether a recipe fits the memory at its worst."""
-    return fits(work.workload, recipe, work.place.device).fits
+def accumulated(work: Work, recipe: Recipe, own: int) -> Recipe | None:
+    """The recipe, in parts of the size that is known to fit where it does not fit as a whole; None where none fits."""
+    parts = recipe.replace(micro_batch=min(own, recipe.micro_batch or own))
+    for one in (recipe, parts):
+        if work.journal.once(f"memory {one.hash}", lambda r=one: fits(work.workload, r, work.place.device).fits):  # type: ignore[misc]
+            if one.micro_batch != recipe.micro_batch:
+                work.note(f"a batch of {one.batch_size} fits in parts of {one.micro_batch} only")
+            return one
+    return None
 
 
-def timed(work: Work, one: Recipe, other: Recipe) -> dict[str, object]:
-    """The pace of a recipe against another, for the journal."""
-    return dataclasses.asdict(pace(work.workload, one, other, device=work.place.device, rounds=3, least=work.block))
+def timed(work: Work, recipes: Sequence[Recipe]) -> list[dict[str, object]]:
+    """The paces of recipes against the first, for the journal."""
+    work.view.trying("timing batch sizes", work.journal.spent, work.limit)
+    found = curve(work.workload, recipes, device=work.place.device, least=work.block)
+    return [dataclasses.asdict(one) for one in found]
 
 
 def by_time(work: Work, anchor: Anchor) -> tuple[Recipe, list[Trial]] | None:
@@ -104,27 +120,32 @@ def by_time(work: Work, anchor: Anchor) -> tuple[Recipe, list[Trial]] | None:
     if not points:
         return None
     own, top = anchor.recipe.batch_size, knee([(point.size, point.throughput) for point in points])
-    curve = ", ".join(f"{point.size}: {point.throughput:.3g}" for point in points)
-    work.note(f"samples a second by batch size: {curve}; the knee is at {top}")
+    shown = ", ".join(f"{point.size}: {point.throughput:.3g}" for point in points)
+    work.note(f"samples a second by batch size: {shown}; the knee is at {top}")
     best: tuple[float, Recipe, list[Trial]] | None = None
+    over: set[bool] = set()  # sides, larger or smaller, on which a size was clearly no better: further ones are worse
     for point in sorted(points, key=lambda p: abs(math.log(p.size / own))):
-        if point.size == own or point.size > max(top, own) or not work.affords(anchor.steps, anchor.steps):
+        larger = point.size > own
+        if point.size == own or point.size > max(top, own) or larger in over:
             continue
-        found = _tried(work, anchor, point)
-        if found and (best is None or found[0] > best[0]):
-            best = found
+        if not work.affords(anchor.steps, anchor.steps):
+            work.note(f"no time was left to train with batches of {point.size}")
+            continue
+        ratio, found = _tried(work, anchor, point)
+        if ratio < 1.0:
+            over.add(larger)
+        if found and (best is None or ratio > best[0]):
+            best = (ratio, *found)
     return None if best is None else best[1:]
 
 
-def _tried(work: Work, anchor: Anchor, point: Point) -> tuple[float, Recipe, list[Trial]] | None:
-    """One size at the incumbent's time: (gain, recipe, trials) where it is clearly better."""
+def _tried(work: Work, anchor: Anchor, point: Point) -> tuple[float, tuple[Recipe, list[Trial]] | None]:
+    """One size at the incumbent's time: (gain, (recipe, trials) where it is clearly better)."""
     began, own = work.journal.spent, rate_of(anchor.recipe)
     steps = max(FEWEST, round(anchor.steps * point.pace.ratio))
     ratio = anchor.steps * point.pace.ratio / steps  # what rounding leaves
-    recipe, tuning = retuned(
-        work, sized(anchor.recipe, point.size, steps), rate_of(sized(anchor.recipe, point.size, 1)), steps
-    )
-    recipe = recipe.replace(steps=steps)
+    moved = point.recipe.replace(steps=steps)
+    recipe, tuning = retuned(work, moved, rate_of(moved), steps)
     spare = point.pace.error * 2
     even = dataclasses.replace(point.pace, ratio=ratio, low=ratio * math.exp(-spare), high=ratio * math.exp(spare))
     gain, trials, verdict = gains.race(work, anchor, recipe, even)
@@ -135,4 +156,5 @@ def _tried(work: Work, anchor: Anchor, point: Point) -> tuple[float, Recipe, lis
                  rate=(own, rate_of(recipe)), runs=tuple(t.run for t in (*tuning, *trials) if t.run),
                  seconds=round(work.journal.spent - began, 3), recipe=recipe.to_dict())
     )  # fmt: skip
-    return (gain.ratio, recipe, trials) if gain and verdict == "kept" else None
+    ratio = gain.ratio if gain else 0.0
+    return ratio, ((recipe, trials) if verdict == "kept" else None)

@@ -1,9 +1,9 @@
 """Candidates: which changes a search may try on a workload, and which one next.
 
 A method is a candidate if it can be made with its defaults, fits the workload (`needs`, and whatever it refuses itself
-when it is tried), is not exact (those are timed, see `switches`) and has evidence, or was asked for by name. The next
-one is that with the highest expected gain a minute: what evidence promises, shifted by how the promises that were
-tested here turned out.
+when it is tried), is not exact (those are timed, see `switches`) and was not measured to gain nowhere, or was asked for
+by name. The next one is that with the highest expected gain a minute: what evidence promises
+(`halftime.measure.prior`), shifted by how the promises that were tested here turned out.
 """
 
 from __future__ import annotations
@@ -14,16 +14,22 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from halftime.data.feed import CPU
+from halftime.data.batch import on_device, split
+from halftime.data.feed import CPU, Feed
+from halftime.diagnose.misfit import inspect
 from halftime.errors import BadRecipe, unknown
-from halftime.methods import ALL
+from halftime.measure.prior import prior
+from halftime.methods import ALL, SGD, AdamW, OneCycle
 from halftime.places import Method
 from halftime.recipe import Recipe
-from halftime.search.priors import DEFAULT, prior
+from halftime.search.retune import decays
 from halftime.search.switches import settings
+from halftime.workload import Workload
 
 CAUTION = 3  # promises that count as kept before any was tested
-TWICE = 3  # cost of a candidate whose optimizer is new, in costs of others
+TWICE = 2  # cost of a candidate whose optimizer is new, in costs of others: its rate is looked for from far
+BOLD = 0.5  # standard deviation of what an optimizer gains that was never measured: it changes more than others do
+UNKNOWN = (0.0, 0.2)  # mean and standard deviation of the log of the gain of a change about which nothing is known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +37,9 @@ class Candidate:
     """A change that may be tried: one or more methods, and what they may be expected to gain, as a log of time."""
 
     methods: tuple[Method, ...]
-    mean: float = DEFAULT[0]
-    sd: float = DEFAULT[1]
+    mean: float = UNKNOWN[0]
+    sd: float = UNKNOWN[1]
+    cost: float = 1.0  # of a training with it over one without
 
     @property
     def name(self) -> str:
@@ -56,36 +63,56 @@ class Candidate:
         return recipe.minus(*sorted(kinds)).plus(*self.methods)
 
 
+def facts_of(workload: Workload, recipe: Recipe, device: torch.device = CPU) -> frozenset[str]:
+    """What is true of a workload that methods may need, from one batch of it; see `halftime.diagnose.misfit`."""
+    feed = Feed(workload.train, recipe.batch_size, 0, device=device)
+    return inspect(workload, workload.model().to(device), split(on_device(feed.look(), device)))
+
+
 def candidates(
     recipe: Recipe,
     known: Sequence[type[Method]] = (),
     named: Sequence[Method] | None = None,
     device: torch.device = CPU,
+    facts: frozenset[str] | None = None,
 ) -> list[Candidate]:
     """What may be tried on a recipe.
 
     Args:
         recipe: the base.
         known: method classes besides halftime's own.
-        named: methods that were asked for, in place of all that have evidence.
+        named: methods that were asked for, in place of all others.
         device: that trains; what was measured on another class of device says nothing.
+        facts: of the workload; a method that needs others is left out. None if they are not known.
     """
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    if named is not None:
-        wanted = [method for method in named if not type(method).exact]
-    else:
-        kinds = [
-            kind for kind in (*ALL, *known) if not kind.exact and (kind in known or prior(kind, where) is not None)
-        ]
-        wanted = [settings(kind)[0] for kind in kinds if settings(kind)]
+    wanted = [method for method in named or () if not type(method).exact]
+    if named is None:
+        kinds = [kind for kind in (*ALL, *known) if not kind.exact and (facts is None or kind.needs <= facts)]
+        wanted = [made[0] for kind in kinds if (made := settings(kind))]
     here = {type(method) for method in recipe.methods}
     found = []
     for method in wanted:
         if type(method) in here and (named is None or method in recipe.methods):
             continue
-        mean, sd = prior(type(method), where) or DEFAULT
-        found.append(Candidate((method,), mean, sd))
+        told = prior(type(method).__name__, facts or (), where)
+        if named is None and not told.helps:
+            continue
+        bold = method.slot == "optimizer" and not told.measured
+        found.append(Candidate((method,), told.gain, BOLD if bold else told.spread, told.cost))
     return found
+
+
+def opening(recipe: Recipe, apart: bool = True) -> list[Candidate]:
+    """What is tried before everything else, as it gains most wherever it is missing: a decaying rate, then AdamW.
+
+    Args:
+        recipe: the base.
+        apart: one after the other; else both at once, which costs half as much and says less.
+    """
+    decay: tuple[Method, ...] = () if decays(recipe) else (OneCycle(),)
+    adaptive: tuple[Method, ...] = (AdamW(),) if isinstance(recipe.get("optimizer"), (SGD, type(None))) else ()
+    return [Candidate(one) for one in ((decay, adaptive) if apart else (decay + adaptive,)) if one]
 
 
 def variants(recipe: Recipe, kept: Iterable[Method]) -> list[Candidate]:
@@ -152,4 +179,4 @@ class Queue:
         mean, sd = candidate.mean + self.shift, candidate.sd
         z = mean / sd
         above = mean * 0.5 * math.erfc(-z / math.sqrt(2)) + sd * math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-        return above / (TWICE if candidate.fresh else 1)
+        return above / (candidate.cost * (TWICE if candidate.fresh else 1))

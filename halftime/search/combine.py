@@ -1,4 +1,8 @@
-"""Combine: methods one at a time, each at its own re-tuned rate; those that survive, together; pairs of losers."""
+"""Combine: methods one at a time, each at its own re-tuned rate and on top of those that were kept; pairs of losers.
+
+A change that is kept is the incumbent at once: what comes after is measured in its company, and trains as short as it
+allows. Its place is asked for again at the end, when each is left out in turn.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from halftime.search.retune import rate_of, retuned
 from halftime.search.timing import pace
 from halftime.search.work import Work, first
 
-DOUBTED = 0.04  # standard error of the log of a pace above which it is timed again, for longer
+ROUNDS = 4  # blocks of each recipe
 LOSERS = 3  # of which pairs are tried
 
 
@@ -51,7 +55,12 @@ def judge(work: Work, anchor: Anchor, candidate: Candidate) -> Judged:
         return Judged(candidate, recipe, work.decide(Decision(work.stage, candidate.name, verdict, refused)), ())
     own = rate_of(anchor.recipe)
     recipe, tuning = retuned(work, recipe, None if candidate.fresh else own, anchor.steps)
-    gain, trials, found = gains.race(work, anchor, recipe, timing)
+
+    def longer() -> Pace:
+        key = f"pace {work.stage} {anchor.recipe.hash} {recipe.hash} longer"
+        return Pace(**work.journal.once(key, lambda: paced(work, anchor.recipe, recipe, 2)))
+
+    gain, trials, found = gains.race(work, anchor, recipe, timing, longer=longer)
     why = gains.words(gain) if gain else f"{first(trials)}"
     verdict = _verdict(found, gain, bool(first(trials)))
     after = rate_of(recipe)
@@ -79,17 +88,12 @@ def _fitting(work: Work, anchor: Anchor, candidate: Candidate) -> tuple[Recipe, 
     except BadRecipe as error:
         return anchor.recipe, nothing, f"refused: {error}"
 
-    def look(recipe: Recipe, longer: int) -> dict[str, float]:
-        return paced(work, anchor.recipe, recipe, longer)
-
     exact = [type(m).__name__ for m in whole.methods if m.exact and m not in candidate.methods]
     why = ""
     for without in ((), *((name,) for name in exact), tuple(exact)):
         recipe = whole.minus(*without)
         key = f"pace {work.stage} {anchor.recipe.hash} {recipe.hash}"
-        found = Pace(**work.journal.once(key, lambda r=recipe: look(r, 1)))  # type: ignore[misc]
-        if not found.why and found.error > DOUBTED:
-            found = Pace(**work.journal.once(f"{key} again", lambda r=recipe: look(r, 2)))  # type: ignore[misc]
+        found = Pace(**work.journal.once(key, lambda r=recipe: paced(work, anchor.recipe, r)))  # type: ignore[misc]
         if not found.why:
             return recipe, found, ""
         why = why or found.why
@@ -102,66 +106,70 @@ def paced(work: Work, one: Recipe, other: Recipe, longer: int = 1) -> dict[str, 
     """The pace of a recipe against another, for the journal."""
     work.view.trying(f"timing {other}", work.journal.spent, work.limit)
     return dataclasses.asdict(
-        pace(work.workload, one, other, device=work.place.device, rounds=4 * longer, longer=longer, least=work.block)
-    )
-
-
-def one_at_a_time(work: Work, anchor: Anchor, queue: Queue) -> list[Judged]:
-    """Try what is waiting, each on the incumbent alone, until time or candidates run out."""
-    found = []
-    while len(queue) and work.affords(anchor.steps, anchor.steps):
-        candidate = queue.take()
-        judged = judge(work, anchor, candidate)
-        queue.told(candidate, judged.log)
-        found.append(judged)
-    if left := [type(one.methods[0]).__name__ for one in queue.waiting]:
-        work.note(f"no time was left to try {', '.join(left)}")
-    return found
+        pace(work.workload, one, other, device=work.place.device, rounds=ROUNDS * longer, longer=longer,
+             least=work.block, checked=False)
+    )  # fmt: skip
 
 
 Anew = Callable[[Anchor, Recipe, Sequence[Trial]], Anchor]  # of a new incumbent: the old one, its recipe and its trials
 
 
-def together(work: Work, anchor: Anchor, survivors: Sequence[Judged], anew: Anew) -> tuple[Anchor, list[Judged]]:
-    """Add what survived in the order of its gain, each tuned and measured again on top of those before it.
-
-    Args:
-        work: of the search.
-        anchor: the incumbent on which they were tried.
-        survivors: those that were kept one at a time.
-        anew: gives the anchor of a new incumbent.
-
-    Returns:
-        The last anchor, and what was added.
-    """
-    added: list[Judged] = []
-    for survivor in sorted(survivors, key=lambda s: -(s.log or 0.0)):
-        judged = survivor
-        if added:  # the first was measured on this very incumbent
-            if not work.affords(anchor.steps, anchor.steps):
-                break
-            judged = judge(work, anchor, survivor.candidate)
-        if judged.decision.verdict == "kept":
-            anchor = anew(anchor, judged.recipe, judged.trials)
-            added.append(judged)
-    return anchor, added
+def taken(judged: Judged, hopeful: bool = False) -> bool:
+    """Whether what was judged becomes the incumbent; where leave-one-out asks again, hope is enough."""
+    return judged.decision.verdict == "kept" or (hopeful and judged.decision.verdict == "promising")
 
 
-def pairs(
-    work: Work, anchor: Anchor, losers: Sequence[Judged], anew: Anew, changed: bool
-) -> tuple[Anchor, list[Judged]]:
-    """Losers on top of what won, and two losers together: what helps only in company is found here.
+def first_of_all(work: Work, anchor: Anchor, offered: Sequence[Candidate], anew: Anew) -> Anchor:
+    """Changes that nearly always pay, in their order; they stay unless they are worse."""
+    for candidate in offered:
+        if work.affords(anchor.steps, anchor.steps):
+            judged = judge(work, anchor, candidate)
+            anchor = anew(anchor, judged.recipe, judged.trials) if taken(judged, hopeful=True) else anchor
+    return anchor
+
+
+def one_at_a_time(
+    work: Work, anchor: Anchor, queue: Queue, anew: Anew
+) -> tuple[Anchor, list[Judged], list[tuple[Judged, Recipe]]]:
+    """Try what is waiting, each on top of what was kept so far, until time or candidates run out.
 
     Args:
         work: of the search.
         anchor: the incumbent.
-        losers: of the first round.
-        anew: as in `together`.
-        changed: whether the incumbent is another one than that on which they lost.
+        queue: of candidates.
+        anew: gives the anchor of a new incumbent.
+
+    Returns:
+        The last anchor; what was kept; and what was not, each with the incumbent that it lost to.
     """
-    able = sorted((one for one in losers if one.log is not None), key=lambda one: -(one.log or 0.0))[:LOSERS]
-    offered = [one.candidate for one in able] if changed else []
-    for one, other in itertools.combinations(able, 2):
+    kept: list[Judged] = []
+    lost: list[tuple[Judged, Recipe]] = []
+    while len(queue) and work.affords(anchor.steps, anchor.steps):
+        candidate = queue.take()
+        judged = judge(work, anchor, candidate)
+        queue.told(candidate, judged.log)
+        if taken(judged):
+            kept.append(judged)
+            anchor = anew(anchor, judged.recipe, judged.trials)
+        else:
+            lost.append((judged, anchor.recipe))
+    if left := [type(one.methods[0]).__name__ for one in queue.waiting]:
+        work.note(f"no time was left to try {', '.join(left)}")
+    return anchor, kept, lost
+
+
+def pairs(work: Work, anchor: Anchor, lost: Sequence[tuple[Judged, Recipe]], anew: Anew) -> tuple[Anchor, list[Judged]]:
+    """Losers on top of what won since, and two losers together: what helps only in company is found here.
+
+    Args:
+        work: of the search.
+        anchor: the incumbent.
+        lost: each with the incumbent that it lost to.
+        anew: as in `one_at_a_time`.
+    """
+    able = sorted((one for one in lost if one[0].log is not None), key=lambda one: -(one[0].log or 0.0))[:LOSERS]
+    offered = [one.candidate for one, to in able if to.methods != anchor.recipe.methods]
+    for (one, _), (other, _) in itertools.combinations(able, 2):
         methods = (*one.candidate.methods, *other.candidate.methods)
         slots = [m.slot for m in methods if m.slot]
         if len({type(m) for m in methods}) == len(methods) and len(set(slots)) == len(slots):
@@ -173,7 +181,7 @@ def pairs(
         if set(candidate.methods) & set(anchor.recipe.methods):
             continue
         judged = judge(work, anchor, candidate)
-        if judged.decision.verdict == "kept":
+        if taken(judged):
             anchor = anew(anchor, judged.recipe, judged.trials)
             added.append(judged)
     return anchor, added
@@ -191,7 +199,7 @@ def refine(work: Work, anchor: Anchor, added: Sequence[Judged], anew: Anew) -> t
             continue
         judged = judge(work, anchor, candidate)
         queue.told(candidate, judged.log)
-        if judged.decision.verdict == "kept":
+        if taken(judged):
             better.append(judged)
             anchor = anew(anchor, judged.recipe, judged.trials)
     return anchor, better

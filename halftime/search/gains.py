@@ -22,8 +22,10 @@ from halftime.search.retune import of_length, rate_of, retuned
 from halftime.search.work import Work
 
 SEEDS = 20_000  # where the seeds of comparisons begin
-RACE = (2, 3, 4, 6)  # seeds after which it is looked whether a change is clear
-SURE, HOPE = 0.99, 0.9  # one-sided: to keep a change, and to give it up
+RACE = (2, 3, 4, 6, 9, 12)  # seeds after which it is looked whether a change is clear
+DOUBTED = 0.04  # standard error of the log of a pace above which it is timed again, for longer
+PART = 0.04  # of the search's time: what a change may take beyond the first turn
+SURE, HOPE = 0.97, 0.9  # one-sided: to keep a change (leave-one-out asks again), and to give it up
 LEAST = 1.02  # a change that is not likely to gain so much is given up
 FEWEST = 12  # steps of the shortest comparison
 ALIKE = 9.0  # variances that differ by more are not of one kind
@@ -67,7 +69,12 @@ def pays(gain: Gain) -> str:
 
 
 def race(
-    work: Work, anchor: Anchor, candidate: Recipe, pace: Pace, settled: Callable[[Gain], str] = pays
+    work: Work,
+    anchor: Anchor,
+    candidate: Recipe,
+    pace: Pace,
+    settled: Callable[[Gain], str] = pays,
+    longer: Callable[[], Pace] | None = None,
 ) -> tuple[Gain | None, list[Trial], str]:
     """Train a candidate on few seeds, on more where it is near the decision.
 
@@ -77,15 +84,18 @@ def race(
         candidate: at the anchor's number of steps.
         pace: seconds a step of the incumbent over the candidate's.
         settled: says whether a gain is clear, and how.
+        longer: times both again, for longer; asked where nothing is clear and it may be the timing that is not.
 
     Returns:
         The gain (None where a training did not end), the candidate's trials, and what is settled, or "not clear".
     """
     trials: list[Trial] = []
     gain: Gain | None = None
+    began = work.journal.spent
     for n in RACE:
         more = range(SEEDS + len(trials), SEEDS + n)
-        if trials and not work.affords(*[anchor.steps] * 2 * len(more)):
+        spent = work.journal.spent - began + 2 * len(more) * work.cost(anchor.steps)
+        if trials and (spent > PART * work.limit or not work.affords(*[anchor.steps] * 2 * len(more))):
             break
         trials += work.train(candidate, more)
         if not all(trial.ended for trial in trials):
@@ -95,13 +105,16 @@ def race(
         if settled(gain):
             break
     assert gain is not None, "the first turn always trains"
+    if longer and not settled(gain) and pace.error > DOUBTED:
+        again = longer()
+        gain = gain if again.why else gain_of(work, anchor, trials, again)
     learn(work, anchor, trials)
     return gain, trials, settled(gain) or "not clear"
 
 
 def reference(work: Work, anchor: Anchor, n: int) -> None:
-    """Train the incumbent on so many seeds."""
-    for trial in work.train(anchor.recipe, range(SEEDS, SEEDS + n)):
+    """Train the incumbent on so many seeds, those that are known left out."""
+    for trial in work.train(anchor.recipe, [s for s in range(SEEDS, SEEDS + n) if s not in anchor.trials]):
         anchor.trials[trial.seed] = trial
 
 
@@ -156,8 +169,7 @@ def anchored(
         before: an anchor of an earlier incumbent, whose noise is kept.
         known: trials of the incumbent at these steps, if there are any.
     """
-    n = 3 if before is None else 2
-    seeds = range(SEEDS, SEEDS + n)
+    seeds = range(SEEDS, SEEDS + 2)
     long = list(known) or work.train(of_length(recipe, steps), seeds)
     while True:
         half = max(FEWEST, steps // 2)

@@ -1,7 +1,8 @@
 """Machine: settings of the process that are no part of a recipe, timed like switches: threads, precision of matmul.
 
-What is clearly faster holds for the rest of the search, both arms of the proof included, and is said in a note, so that
-it can be set where the recipe is used. When the search ends, everything is as it was.
+They are timed before anything else, since all trainings that follow gain. What is clearly faster holds for the rest of
+the search, both arms of the proof included: it is no part of the ratio, and stands in the outcome as `settings`, so
+that it can be set where the recipe is used. When the search ends, everything is as it was.
 """
 
 from __future__ import annotations
@@ -88,13 +89,16 @@ def try_settings(work: Work, recipe: Recipe) -> None:
                              seconds=round(work.journal.spent - began, 3)))  # fmt: skip
         if kept:
             setting.apply()
-            work.note(f"for this network, {setting.name} is faster: {setting.written}; it held for all that came after")
+            work.settings.append(setting.written)
 
 
 def _look(work: Work, recipe: Recipe, setting: Setting, longer: int) -> Callable[[], dict[str, object]]:
     def look() -> dict[str, object]:
         rounds = ROUNDS + 2 * (longer > 1)
         how = {"device": work.place.device, "rounds": rounds, "longer": longer, "least": work.block}
-        return dataclasses.asdict(pace(work.workload, recipe, recipe, within=setting.within, **how))  # type: ignore[arg-type]
+        try:
+            return dataclasses.asdict(pace(work.workload, recipe, recipe, within=setting.within, **how))  # type: ignore[arg-type]
+        except RuntimeError as error:  # at its own rate the base diverges within a few steps: it is tuned next
+            return dataclasses.asdict(Pace(0.0, 0.0, 0.0, 1.0, 0, 0, 0.0, 0.0, f"not timed: {error}"))
 
     return look

@@ -35,16 +35,16 @@ def concluded(work: Work, began: Start, recipe: Recipe, proof: bool = True) -> F
         recipe: what was found.
         proof: whether a proof is wanted.
     """
-    likely = began.hit / max(_seconds(work, recipe), 1e-9)
-    work.view.say(f"  best: {recipe}: likely {likely:.2f}× as fast to the target as the base")
-    if likely < WORTH:
-        text = f"nothing found: the best recipe is likely {likely:.2f}× as fast as the base, too little to prove"
+    times = likely(work, began, recipe)
+    work.view.say(f"  best: {recipe}: likely {times:.2f}× as fast to the target as the base")
+    if times < WORTH:
+        text = f"nothing found: the best recipe is likely {times:.2f}× as fast as the base, too little to prove"
         return ended(work, began, "nothing found", text)
     work.journal.log.record("chosen", rate=rate_of(recipe), rates=_rates(work), why="re-tuned after each change",
                             recipe=recipe.to_dict(), recipe_hash=recipe.hash)  # fmt: skip
-    bars = waterfall(work.decisions, began.base, recipe, likely)
+    bars = waterfall(work.decisions, began.base, recipe, times)
     if not proof:
-        found = ended(work, began, "not shown", f"likely {likely:.2f}× as fast, but no proof was asked for", recipe)
+        found = ended(work, began, "not shown", f"likely {times:.2f}× as fast, but no proof was asked for", recipe)
         return dataclasses.replace(found, bars=bars)
     work.stage = "proof"
     work.view.trying("proof on fresh seeds", work.journal.spent, work.limit)
@@ -54,7 +54,7 @@ def concluded(work: Work, began: Start, recipe: Recipe, proof: bool = True) -> F
 
 def _proved(work: Work, began: Start, recipe: Recipe) -> dict[str, Any]:
     """Run the proof, or take the one that a killed attempt had ended."""
-    place, pair = work.place, max(began.held * 1.5, 1e-3)
+    place, pair = work.place, max(began.held + _held(work, recipe), 1e-3)
     most = min(MOST, max(FEWEST_PAIRS, int((work.limit - work.journal.spent) / pair)))
     most = int(work.journal.once("most pairs", lambda: most))
     found = _finished(place.ledger, began.base, recipe) or prove(
@@ -91,10 +91,13 @@ def _with_proof(work: Work, began: Start, recipe: Recipe, made: dict[str, Any]) 
     saved = (slow or made["bound"]) - (quick or math.inf)
     seconds = work.journal.spent
     back = math.ceil(seconds / saved) if stands and saved > 0 else None
+    same = f", both with {' and '.join(work.settings)}" if work.settings else ""
     if stands:
-        words = f"{made['words']}; the search took {seconds / 60:.1f} minutes and pays back after {back} trainings"
+        words = (
+            f"{made['words']}{same}; the search took {seconds / 60:.1f} minutes and pays back after {back} trainings"
+        )
     else:
-        words = f"nothing found: the best recipe did not stand its proof: {made['words']}"
+        words = f"nothing found: the best recipe did not stand its proof: {made['words']}{same}"
     found = ended(work, began, "faster" if stands else "not shown", words, recipe if stands else None)
     held = math.fsum(t.held for t in work.trials) + made["device_seconds"]
     bars = waterfall(work.decisions, began.base, recipe, ratio[0], ratio[1], ratio[2]) if ratio and stands else ()
@@ -109,7 +112,7 @@ def ended(work: Work, began: Start, verdict: str, words: str, recipe: Recipe | N
         id=work.place.search, verdict=verdict, words=words,
         workload=identity(work.workload, began.base, 0, work.place.source)["workload"],
         base=began.base.to_dict(), recipe=(recipe or began.base).to_dict(), decisions=tuple(work.decisions),
-        notes=tuple(work.notes), seconds=round(work.journal.spent, 3),
+        notes=tuple(work.notes), settings=tuple(work.settings), seconds=round(work.journal.spent, 3),
         device_seconds=round(math.fsum(t.held for t in work.trials), 3),
     )  # fmt: skip
 
@@ -133,7 +136,7 @@ def waterfall(
     low: float = 0.0,
     high: float | None = None,
 ) -> tuple[Bar, ...]:
-    """The changes that are in the recipe, with what each gained when it was kept; the rest is the length.
+    """The changes that are in the recipe, with what each gained when it was kept; what remains is the length's.
 
     Args:
         decisions: of the search.
@@ -149,11 +152,12 @@ def waterfall(
         mine = one.methods and all(name in here for name in one.methods)
         sized = one.change.startswith("batch size") and one.recipe.get("batch_size") == recipe.batch_size
         again = {bar.change.lstrip("+ ").partition("(")[0] for bar in bars} & set(one.methods)
-        if one.verdict == "kept" and one.gain and one.stage != "leave one out" and (mine or sized) and not again:
+        stands = one.verdict in ("kept", "promising") and one.stage != "leave one out"
+        if stands and one.gain and (mine or sized) and not again:
             bars.append(Bar(one.change, one.gain.ratio, one.gain.low, one.gain.high))
     rest = whole / math.prod(bar.ratio for bar in bars)
     ends = (rest * (low or whole) / whole, rest * (high or whole) / whole)
-    return (*bars, Bar(f"length: {recipe.budget}, rate {rate_of(recipe) or 0:g}", rest, *ends))
+    return (*bars, Bar(f"the rest: {recipe.budget}, rate {rate_of(recipe) or 0:g}", rest, *ends, rest=True))
 
 
 def plain(content: Any) -> Any:
@@ -169,6 +173,17 @@ def _seconds(work: Work, recipe: Recipe) -> float:
     """Seconds of training to the target, of the runs that checked the recipe."""
     mine = [t.hit for t in work.trials if t.recipe == recipe.hash and t.hit is not None]
     return sorted(mine)[len(mine) // 2] if mine else math.inf
+
+
+def likely(work: Work, began: Start, recipe: Recipe) -> float:
+    """How many times sooner a recipe meets the target than the base, by the runs that checked it."""
+    return began.hit / max(_seconds(work, recipe), 1e-9)
+
+
+def _held(work: Work, recipe: Recipe) -> float:
+    """Seconds for which such a run held the device."""
+    mine = [t.held for t in work.trials if t.recipe == recipe.hash]
+    return max(mine, default=0.0)
 
 
 def _rates(work: Work) -> int:

@@ -142,12 +142,16 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """One bar of the waterfall: a change that was kept, and how many times sooner the target is met; they multiply."""
+    """One bar of the waterfall: a change that was kept, and how many times sooner the target is met; they multiply.
+
+    Where `rest` is set, the bar was not measured: it is what is left of the whole when the others are taken out.
+    """
 
     change: str
     ratio: float
     low: float
     high: float
+    rest: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +172,8 @@ class Found:
         ratio: its estimate and interval: estimate, low, high.
         decisions: every change that was judged.
         notes: what else happened, such as a machine that slowed down.
+        settings: of the process, as a program writes them, such as "torch.set_num_threads(1)": they held for both arms
+            of the proof, and are not part of the recipe, nor of the ratio.
         seconds: of the search, the proof included.
         device_seconds: for which a device was held.
         price: money for an hour of the device, if given.
@@ -186,6 +192,7 @@ class Found:
     ratio: tuple[float, float, float | None] | None = None
     decisions: tuple[Decision, ...] = ()
     notes: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     seconds: float = 0.0
     device_seconds: float = 0.0
     price: float | None = None
@@ -198,7 +205,8 @@ class Found:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Found:
         """Take back what `to_dict` gave."""
-        lists = {"notes": tuple(content["notes"]), "bars": tuple(Bar(**bar) for bar in content["bars"])}
+        texts = {name: tuple(content.get(name, ())) for name in ("notes", "settings")}
+        lists = {**texts, "bars": tuple(Bar(**bar) for bar in content["bars"])}
         ratio = content["ratio"] and tuple(content["ratio"])
         return cls(**{**content, **lists, "ratio": ratio, "decisions": tuple(map(decision, content["decisions"]))})
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from halftime.places import Method
+from halftime.places import Method, overrides
 from halftime.recipe import Recipe
 from halftime.search import rates
 from halftime.search.phases import REACH, ShuffledTargets, changed, setting_of
@@ -29,6 +29,11 @@ def rate_of(recipe: Recipe) -> float | None:
     """The learning rate of a recipe, None where it has none of its own."""
     rate = setting_of(recipe, "lr") if recipe.get("optimizer") else None
     return float(rate) if isinstance(rate, (int, float)) else None
+
+
+def decays(recipe: Recipe) -> bool:
+    """Whether a method of the recipe lets the rate fall."""
+    return any(m.slot == "schedule" or overrides(m, "lr_factor") for m in recipe.methods)
 
 
 def of_length(recipe: Recipe, steps: int) -> Recipe:

@@ -1,8 +1,9 @@
 """Search: a workload and some minutes in, a faster recipe with its proof out.
 
-Tuned base → exact switches → batch size → other methods one at a time → those that survive, together → pairs of losers
-→ the shortest schedule → leave one out → proof on seeds that nothing was chosen by. Each stage stands in a file of its
-own; this one gives them their shares of the time, and says at the end what was found.
+Threads → tuned base → a decaying schedule and AdamW, where they are missing → exact switches → batch size → other
+methods, one at a time on top of those that were kept → pairs of losers → the shortest schedule → leave one out → proof
+on seeds that nothing was chosen by. What gains most comes first, since every training after it is shorter. Each stage
+stands in a file of its own; this one gives them their shares of the time, and says at the end what was found.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ from halftime.ledger.fingerprint import fingerprint
 from halftime.ledger.resume import identity
 from halftime.ledger.store import Ledger
 from halftime.measure.device import pick
-from halftime.methods import OneCycle
 from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.search import batch, combine, gains, length, outcome
-from halftime.search.candidates import Candidate, Queue, candidates, named_methods
+from halftime.search.candidates import Queue, candidates, facts_of, named_methods, opening
 from halftime.search.drift import Reference
 from halftime.search.gains import Anchor
 from halftime.search.journal import Journal, records
@@ -30,13 +30,18 @@ from halftime.search.machine import kept_settings, try_settings
 from halftime.search.prune import pruned
 from halftime.search.records import Found, Trial
 from halftime.search.retune import added
-from halftime.search.start import SEEDS, Start, decays, offered, start
+from halftime.search.start import SEEDS, Start, offered, start
 from halftime.search.switches import Switch, switches, try_switches
 from halftime.search.view import View
 from halftime.search.work import BLOCK, Engine, OutOfTime, Place, Work, in_turn
 from halftime.workload import Workload
 
-SHARES = {"switches": 0.15, "batch": 0.15, "methods": 0.5, "combine": 0.4, "pairs": 0.3, "refine": 0.2, "shorten": 0.6}
+APART = 50  # trainings of the base that must fit in the time for what comes first to be tried one after the other
+LONGER = 2  # times the steps at which changes are judged: a run of the final recipe is about so long
+SHARES = {  # of what is left when a stage begins
+    "settings": 0.1, "opening": 0.7, "switches": 0.15, "batch": 0.15, "methods": 0.55, "pairs": 0.25, "refine": 0.2,
+    "shorten": 0.6,
+}  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -47,6 +52,7 @@ class Plan:
     named: list[Method] | None
     known: tuple[type[Method], ...]
     proof: bool = True
+    machine: bool = True
 
 
 def search(
@@ -59,6 +65,7 @@ def search(
     resume: bool = False,
     price: float | None = None,
     proof: bool = True,
+    machine: bool = True,
     device: str | None = None,
     ledger: Ledger | str | Path | None = None,
     quiet: bool | None = None,
@@ -72,11 +79,13 @@ def search(
         workload: must have a target.
         base: the recipe to beat; it is tuned first.
         minutes: for everything, the proof included; with `resume`, those of the search that goes on if None.
-        methods: names or methods that may be tried, in place of all that have evidence.
+        methods: names or methods that may be tried, in place of all others that may change the result; exact switches
+            and the batch size are tried all the same.
         known: method classes besides halftime's own.
         resume: go on with the newest search of the same workload, base and methods that has not ended.
         price: money for an hour of the device.
         proof: whether to end with the proof; without it nothing is claimed.
+        machine: whether what depends on the machine is tried: threads, precision, exact switches and the batch size.
         device: as in `train`.
         ledger: as in `train`.
         quiet: True shows nothing, False plain lines, None a live line on a terminal.
@@ -106,10 +115,10 @@ def search(
             "start", durable=True, search=folder.name, minutes=limit, fingerprint=fingerprint(where), **asked
         )
         try:
-            found = _searched(work, Plan(base, named, tuple(known), proof))
-        except OutOfTime:
+            found = _searched(work, Plan(base, named, tuple(known), proof, machine))
+        except OutOfTime as error:
             text = f"{limit:g} minutes are over before there was anything to prove: give at least twice as many"
-            found = outcome.ended(work, Start(base, 0, (), 0.0, None, 0), "too short", text)
+            found = outcome.ended(work, Start(base, 0, (), 0.0, None), "too short", str(error) or text)
         finally:
             view.close()
         found = dataclasses.replace(found, price=price)
@@ -144,10 +153,13 @@ def _searched(work: Work, plan: Plan) -> Found:
     if work.workload.target is None:
         raise BadWorkload(offered(work.workload, work.train(base, range(SEEDS, SEEDS + 3))))
     work.view.say(f"{work.workload.name}: {work.limit / 60:g} minutes to beat {base}")
+    if plan.machine:
+        with work.share("settings", SHARES["settings"]):
+            try_settings(work, base)
     began = start(work, base)
     if began.signal:
         return outcome.ended(work, began, "no signal", f"no signal: {began.signal}; nothing can be compared")
-    work.reserved = 2 * began.pairs * began.held if plan.proof else 0.0
+    work.reserved = began.proof(work.limit) if plan.proof else 0.0
     if work.left <= 0:
         needed = (work.journal.spent + 3 * work.reserved) / 60
         text = f"base and proof alone take more than {work.limit / 60:g} minutes: give at least {needed:.2g}"
@@ -159,6 +171,7 @@ def _searched(work: Work, plan: Plan) -> Found:
     if short.recipe is None:
         return outcome.unreached(work, began, short)
     recipe = short.recipe
+    work.reserved = began.proof(work.limit, outcome.likely(work, began, recipe)) if plan.proof else 0.0
     with work.share("leave one out", 1.0):
         recipe = _left_out(work, began, anchor, short, recipe, names)
     return outcome.concluded(work, began, recipe, plan.proof)
@@ -171,46 +184,45 @@ def _steps(anchor: Anchor, began: Start) -> float:
 
 def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
     """The stages that change the recipe: the last anchor, and the names of methods that were added."""
-    recipe = began.base.replace(steps=began.steps)
-    offered = (
-        [Switch(m) for m in plan.named if type(m).exact]
-        if plan.named is not None
-        else list(switches(recipe, plan.known))
-    )
-    with work.share("switches", SHARES["switches"]):
-        if plan.named is None:
-            try_settings(work, recipe)
-        recipe = try_switches(work, recipe, began.steps, offered)
-        work.view.best = f"{recipe}" if added(recipe, began.base) else "the base"
-    work.stage = "methods"
-    anchor = gains.anchored(work, recipe, began.steps, began.goal, known=began.trials)
 
     def anew(before: Anchor, changed: Recipe, trials: Sequence[Trial]) -> Anchor:
         work.view.best = str(changed)
         return renewed(work, before, changed, trials, began.goal)
 
-    queue = Queue(candidates(recipe, plan.known, plan.named, pick(work.place.device)))
-    if plan.named is None and not decays(recipe):
-        with work.share("decay", SHARES["methods"]):
-            judged = combine.judge(work, anchor, Candidate((OneCycle(),)))
-            if judged.decision.verdict in ("kept", "promising"):  # leave-one-out asks again
-                anchor = anew(anchor, judged.recipe, judged.trials)
-        queue.waiting = [one for one in queue.waiting if one.methods != (OneCycle(),)]
-    if plan.named is None:
+    where = pick(work.place.device)
+    with work.share("opening", SHARES["opening"]):
+        anchor = gains.anchored(
+            work, began.base.replace(steps=began.steps), began.steps, began.goal, known=began.trials
+        )
+        if plan.named is None:
+            apart = work.left > APART * began.held
+            anchor = combine.first_of_all(work, anchor, opening(anchor.recipe, apart), anew)
+    anchor = _quicker(work, plan, anchor, anew)
+    facts = facts_of(work.workload, anchor.recipe, where)
+    seen = {m for d in work.decisions for m in d.methods if d.stage == "opening"}
+    queue = Queue(candidates(anchor.recipe, plan.known, plan.named, where, facts))
+    queue.waiting = [one for one in queue.waiting if type(one.methods[0]).__name__ not in seen]
+    with work.share("methods", SHARES["methods"]):
+        anchor, kept, lost = combine.one_at_a_time(work, anchor, queue, anew)
+    with work.share("pairs", SHARES["pairs"]):
+        anchor, more = combine.pairs(work, anchor, lost, anew)
+    with work.share("refine", SHARES["refine"]):
+        anchor, _ = combine.refine(work, anchor, [*kept, *more], anew)
+    return anchor, added(anchor.recipe, began.base)
+
+
+def _quicker(work: Work, plan: Plan, anchor: Anchor, anew: combine.Anew) -> Anchor:
+    """Exact switches, and the batch size; of exact methods that were asked for by name the setting that was meant."""
+    asked = [Switch(method) for method in plan.named or () if type(method).exact]
+    others = [one for one in switches(anchor.recipe, plan.known) if plan.machine and one not in asked]
+    with work.share("switches", SHARES["switches"]):
+        quick = try_switches(work, anchor.recipe, LONGER * anchor.steps, [*asked, *others])
+        anchor = dataclasses.replace(anchor, recipe=quick)  # its scores are what they were
+    if plan.machine:
         with work.share("batch", SHARES["batch"]):
             larger = batch.by_time(work, anchor)
             anchor = anew(anchor, *larger) if larger else anchor
-    with work.share("methods", SHARES["methods"]):
-        judged_all = combine.one_at_a_time(work, anchor, queue)
-    survivors = [one for one in judged_all if one.decision.verdict == "kept"]
-    losers = [one for one in judged_all if one.decision.verdict != "kept"]
-    with work.share("combine", SHARES["combine"]):
-        anchor, one = combine.together(work, anchor, survivors, anew)
-    with work.share("pairs", SHARES["pairs"]):
-        anchor, more = combine.pairs(work, anchor, losers, anew, bool(one))
-    with work.share("refine", SHARES["refine"]):
-        anchor, _ = combine.refine(work, anchor, [*one, *more], anew)
-    return anchor, added(anchor.recipe, began.base)
+    return anchor
 
 
 def renewed(work: Work, before: Anchor, recipe: Recipe, trials: Sequence[Trial], goal: float) -> Anchor:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
+from collections.abc import Sequence
 
 from halftime.data.feed import Feed
 from halftime.errors import BadWorkload, HalftimeError
 from halftime.measure.noise import Noise, noise, price
 from halftime.measure.plan import Plan
 from halftime.measure.tuned import ENOUGH
-from halftime.places import overrides
 from halftime.recipe import Recipe
-from halftime.search.phases import changed
+from halftime.search.phases import NEAR, changed
 from halftime.search.records import Trial
 from halftime.search.retune import base_rate, rate_of
-from halftime.search.work import Work, first
+from halftime.search.work import OutOfTime, Work, first
 from halftime.workload import Workload
 
 SEEDS = 40_000  # where the seeds of the pilot begin
 PILOT = 3
-NEAR = 1.3  # a rate that was chosen within such a factor of the given one is taken without comparing both in full
-AIMED = 20.0  # per cent of the time that the proof should be able to show
-FEWEST_PAIRS, MOST_PAIRS = 5, 10  # of the proof, when it is priced
+AIMED = 20.0  # per cent of the time that is quoted for
+HOPED = 1.5  # gain that the proof is thought to have to show, before anything is known of it
+FEWEST_PAIRS, MOST_PAIRS = 5, 12  # of the proof, when it is priced
+PROOF = 0.25  # of the search's time that is kept back for more pairs than the fewest
+LEAST = 1.5 + 2 * PILOT + FEWEST_PAIRS * 1.6  # trainings of the base without which there is no search
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,6 @@ class Start:
         trials: of the pilot.
         goal: the score, signed, that a faster recipe must end with: the target, and the base's but for the margin.
         noise: of the base, None where too few runs ended.
-        pairs: that the proof is thought to take.
         signal: whether there was anything to learn; in words where not.
     """
 
@@ -45,13 +46,21 @@ class Start:
     trials: tuple[Trial, ...]
     goal: float
     noise: Noise | None
-    pairs: int
     signal: str = ""
 
     @property
     def held(self) -> float:
         """Device-seconds of a run."""
         return statistics.fmean(t.held for t in self.trials) if self.trials else 0.0
+
+    def proof(self, limit: float, ratio: float = HOPED) -> float:
+        """Seconds to keep back for the proof of a gain: pairs of runs, one of the base and a shorter one each.
+
+        A pilot of three runs knows so little of the noise that its price is not paid beyond a share of the limit.
+        """
+        asked = price(self.noise, 100 * (1 - 1 / ratio)).seeds if self.noise and ratio > 1 else None
+        pair = self.held * (1 + 1 / max(ratio, 1.0))
+        return max(FEWEST_PAIRS * pair, min((asked or MOST_PAIRS) * pair, PROOF * limit))
 
     @property
     def hit(self) -> float:
@@ -62,11 +71,6 @@ class Start:
     def reached(self) -> bool:
         """Whether most runs met the target."""
         return 2 * sum(t.hit is not None for t in self.trials) > len(self.trials)
-
-
-def decays(recipe: Recipe) -> bool:
-    """Whether a method of the recipe lets the rate fall."""
-    return any(m.slot == "schedule" or overrides(m, "lr_factor") for m in recipe.methods)
 
 
 def steps_of(work: Work, recipe: Recipe) -> int:
@@ -88,6 +92,11 @@ def start(work: Work, recipe: Recipe) -> Start:
         work.note("the base has no learning rate of its own, so none is tuned")
         return _piloted(work, recipe, steps)
     chosen = base_rate(work, recipe, steps)
+    if work.limit < LEAST * work.cost(steps):
+        asked = f"give at least {2 * LEAST * work.cost(steps) / 60:.2g} minutes"
+        raise OutOfTime(
+            f"a training of the base takes {work.cost(steps):.2g} s, base and proof {LEAST:g} of them: {asked}"
+        )
     if chosen.rate is None:
         found = _piloted(work, recipe, steps)
         if not found.reached:
@@ -98,9 +107,9 @@ def start(work: Work, recipe: Recipe) -> Start:
     work.view.say(f"  base: learning rate {chosen}")
     if not 1 / NEAR < chosen.rate / own < NEAR:
         mine, given = (work.train(one, [SEEDS, SEEDS + 1], judged=True) for one in (base, recipe))
-        if min(map(work.signed, given)) > max(map(work.signed, mine)):
+        if _standing(work, given) > _standing(work, mine):
             work.note(
-                f"the base's own rate {own:g} ends better than {chosen.rate:g}, the one that was chosen: it stays"
+                f"the base's own rate {own:g} does better in full than {chosen.rate:g}, which was chosen: it stays"
             )
             base = recipe
     if chosen.rates >= ENOUGH:
@@ -109,20 +118,24 @@ def start(work: Work, recipe: Recipe) -> Start:
     return _piloted(work, base, steps)
 
 
+def _standing(work: Work, trials: Sequence[Trial]) -> tuple[int, float]:
+    """How well a rate does, to compare: how often the target is met, then how soon, or how near it is."""
+    hits = [t.hit for t in trials if t.hit is not None]
+    return len(hits), -math.fsum(hits) / len(hits) if hits else statistics.fmean(map(work.signed, trials))
+
+
 def _piloted(work: Work, base: Recipe, steps: int) -> Start:
     trials = tuple(_ended(t) for t in work.train(base, range(SEEDS, SEEDS + PILOT), judged=True))
     workload = work.workload
     mean = statistics.fmean(work.signed(t) for t in trials)
     goal = max(workload.signed(workload.target or 0.0), mean - workload.tolerance / 2)
-    found, pairs = None, FEWEST_PAIRS
+    found = None
     try:
         found = noise([work.place.ledger.run(t.run) for t in trials])
-        pairs = price(found, AIMED).seeds or MOST_PAIRS
         work.view.say(f"  base: {found.words}; {price(found, AIMED).words}")
     except HalftimeError as error:
         work.note(f"the noise of the base is not known: {error}")
-    pairs = min(MOST_PAIRS, max(FEWEST_PAIRS, pairs))
-    return Start(base, steps, trials, goal, found, pairs)
+    return Start(base, steps, trials, goal, found)
 
 
 def _ended(trial: Trial) -> Trial:

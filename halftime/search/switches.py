@@ -17,12 +17,13 @@ from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.search.memory import fits
 from halftime.search.records import Decision, Gain, Pace
-from halftime.search.timing import ROUNDS, pace
+from halftime.search.timing import ROUNDS, TOO_LONG, pace
 from halftime.search.work import Work
 
 ONLY_SAFE = ("guard",)  # slots whose exact methods make a run safer, not faster
 HOPELESS = 0.97  # where the usual setting of a method is slower than so, its other settings are not tried
 EARNED = 0.5  # of the run: a start-up must be earned back within this share of its steps
+COMPILING = 3.0  # seconds that a compiler takes at least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,8 @@ def judge(found: Pace, again: Pace | None, steps: int) -> tuple[str, str]:
         steps: of the run that it is for.
     """
     if found.why:
-        return ("refused" if found.why.startswith("refused") else "failed"), found.why
+        kind = next((kind for kind in ("refused", "too long") if found.why.startswith(kind)), "failed")
+        return kind, found.why.removeprefix("too long: ")
     if not clear(found):
         return "dropped", f"{words(found)}: not clearly faster"
     if again is None or again.why or not clear(again):
@@ -101,11 +103,16 @@ def timed(work: Work, first: Recipe, second: Recipe, steps: int) -> tuple[Pace, 
     key = f"pace {work.stage} {first.hash} {second.hash}"
     how = {"device": work.place.device, "least": work.block}
 
+    patience = EARNED * steps * work.step_of(first)
+    if patience < COMPILING and second.get("compiler") and not first.get("compiler"):
+        why = f"{TOO_LONG} it must be earned back within {patience:.1f} s, and compiling alone takes more"
+        return Pace(0.0, 0.0, 0.0, 1.0, 0, 0, 0.0, 0.0, why), None
+
     def look(name: str, **more: int) -> Pace:
         work.view.trying(f"timing {second}", work.journal.spent, work.limit)
         made = work.journal.once(
             f"{key}{name}",
-            lambda: dataclasses.asdict(pace(work.workload, first, second, **how, **more)),  # type: ignore[arg-type]
+            lambda: dataclasses.asdict(pace(work.workload, first, second, patience=patience, **how, **more)),  # type: ignore[arg-type]
         )
         return Pace(**made)
 
@@ -153,7 +160,7 @@ def try_switches(work: Work, recipe: Recipe, steps: int, offered: Sequence[Switc
                      gain, seconds=round(work.journal.spent - began, 3), recipe=changed.to_dict())
         )  # fmt: skip
         recipe = changed if verdict == "kept" else recipe
-        if last.ratio < HOPELESS:
+        if last.ratio < HOPELESS or verdict == "too long":
             hopeless.add(type(switch.method))
     return recipe
 

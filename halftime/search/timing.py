@@ -31,9 +31,11 @@ from halftime.train import train
 from halftime.workload import Workload
 
 FEWEST, MOST = 12, 60  # steps of a block
+TOO_LONG = "too long:"  # how the reason begins where a start-up cannot be earned back
 STARTING = 2  # steps of a block that do not count: the first pays for whatever is made once
 ROUNDS, LEAST = 6, 3
 PATIENCE = 30.0  # seconds for all blocks of a recipe that takes long to begin, such as one that compiles
+BEHIND = 0.9  # two rounds that are both slower than so are enough
 Block = tuple[float, ...]  # seconds a step, seconds needed once, seconds of compiling
 JUDGED = 256  # validation samples; how long a block is judged is not timed, but waited for
 
@@ -48,6 +50,8 @@ def pace(
     longer: int = 1,
     least: float = BLOCK,
     within: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    checked: bool = True,
+    patience: float = math.inf,
 ) -> Pace:
     """Time two recipes against each other.
 
@@ -60,6 +64,8 @@ def pace(
         longer: so many times the usual steps a block, to look again.
         least: seconds that a block of the usual steps takes at least.
         within: a context for the blocks of the second recipe, such as another number of threads.
+        checked: whether each round times the first recipe against itself, too.
+        patience: seconds of compiling beyond which nothing more is timed: it would not be earned back.
 
     Returns:
         The ratio of seconds a step. Where the second recipe cannot be trained, its `why` says so.
@@ -83,17 +89,21 @@ def pace(
             raise
         except Exception as error:
             return Pace(0.0, 0.0, 0.0, 1.0, 0, steps, 0.0, 0.0, ": ".join(failure(error)))
+        if compiling > patience:
+            return Pace(0.0, 0.0, 0.0, 1.0, 0, steps, 0.0, compiling, f"{TOO_LONG} {compiling:.1f} s of compiling")
         rounds = max(LEAST, min(rounds, int(PATIENCE / (time.perf_counter() - began))))
         taken: list[dict[str, Block]] = []
         dice = random.Random(f"{first.hash} {second.hash} {longer}")
         for _ in range(rounds):
-            order = [("first", first), ("again", first), ("second", second)]
+            order = [("first", first), ("second", second), *[("again", first)] * checked]
             dice.shuffle(order)
             turn: dict[str, Block] = {}
             for name, recipe in order:
                 around = within if name == "second" else contextlib.nullcontext
                 turn[name] = _inside(around, lambda r=recipe: block(r, steps))  # type: ignore[misc]
             taken.append(turn)
+            if len(taken) > 1 and all(t["first"][0] < BEHIND * t["second"][0] for t in taken):
+                break
     return compared(taken, steps, compiling)
 
 
@@ -103,21 +113,56 @@ def _inside(within: Callable[[], AbstractContextManager[object]], timed: Callabl
 
 
 def compared(taken: Sequence[dict[str, Block]], steps: int, compiling: float = 0.0) -> Pace:
-    """The ratio from rounds of (seconds a step, seconds needed once, …) of "first", "again" and "second"."""
+    """The ratio from rounds of (seconds a step, seconds needed once, …) of "first", "second" and perhaps "again"."""
     logs, same = [], []
     for turn in taken:
-        one, again, two = (math.log(turn[name][0]) for name in ("first", "again", "second"))
+        one, again, two = (math.log(turn.get(name, turn["first"])[0]) for name in ("first", "again", "second"))
         logs.append((one + again) / 2 - two)
         same.append(one - again)
     n = len(taken)
     reach = quantile(0.5 + LEVEL / 2, n - 1) / math.sqrt(n)
     mean, half = math.fsum(logs) / n, (spread(logs) or 0.0) * reach
     aside = abs(math.fsum(same) / n) + (spread(same) or 0.0) * reach
-    once = [turn["second"][1] - (turn["first"][1] + turn["again"][1]) / 2 for turn in taken]
+    once = [turn["second"][1] - (turn["first"][1] + turn.get("again", turn["first"])[1]) / 2 for turn in taken]
     return Pace(
         ratio=math.exp(mean), low=math.exp(mean - half), high=math.exp(mean + half), same=math.exp(aside), rounds=n,
         steps=steps, step=math.fsum(t["first"][0] for t in taken) / n, startup=max(compiling, sorted(once)[n // 2]),
     )  # fmt: skip
+
+
+def curve(
+    workload: Workload, recipes: Sequence[Recipe], *, device: str | None = None, rounds: int = LEAST, least: float
+) -> list[Pace]:
+    """Time several recipes in blocks that take turns: the pace of each against the first.
+
+    Args:
+        workload: what is trained.
+        recipes: at least two.
+        device: as in `train`.
+        rounds: blocks of each; one more is a warm-up.
+        least: seconds that a block takes at least, as far as its steps are not too many.
+
+    Raises:
+        HalftimeError: one of them cannot be trained.
+    """
+    short = shortened(workload)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def block(recipe: Recipe, steps: int) -> float:
+            run = train(short, recipe.replace(steps=steps), ledger=folder, device=device, quiet=True)
+            return seconds_a_step(run)[0]
+
+        first = [block(recipe, FEWEST) for recipe in recipes]
+        steps = [min(MOST, max(FEWEST, math.ceil(least / seconds))) for seconds in first]
+        turns: list[list[float]] = [[0.0] * len(recipes) for _ in range(rounds)]
+        dice = random.Random(" ".join(recipe.hash for recipe in recipes))
+        for turn in turns:
+            for k in dice.sample(range(len(recipes)), len(recipes)):
+                turn[k] = block(recipes[k], steps[k])
+    return [
+        compared([{"first": (turn[0], 0.0), "second": (turn[k], 0.0)} for turn in turns], steps[k])
+        for k in range(len(recipes))
+    ]
 
 
 def seconds_a_step(run: Run) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Tune: choose a recipe's learning rate on its workload, and batch size and weight decay before it where asked.
 
-The rate is `halftime.search.rates`: short full schedules, never a ramp. It acts through the field `lr` of the optimizer
+The rate is `halftime.search.rates`: short full schedules, never a ramp; if it is near the recipe's own, both are then
+trained in full, and the better one stays. It acts through the field `lr` of the optimizer
 method alone, so groups of parameters keep their ratios. Every training is a run of the ledger, in the tune's group.
 """
 
@@ -144,6 +145,7 @@ def tune(
         base = work.sized(recipe) if batch_size else recipe
         base = work.decayed(base) if weight_decay else base
         chosen = work.settle(lambda: work.next_rates(base, rates.advance))
+        chosen = work.confirmed(base, chosen)
         found = _found(work, base, chosen)
         log.record("chosen", rate=chosen.rate, why=chosen.why, rates=chosen.rates, cost=found.cost,
                    recipe=found.recipe.to_dict(), recipe_hash=found.recipe.hash)  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ BLOCK = 0.12  # seconds that a block of steps takes at least, where steps are ti
 
 
 class OutOfTime(Exception):
-    """All the minutes of a search are spent; nothing more is begun."""
+    """All the minutes of a search are spent, or will not do; nothing more is begun."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +140,7 @@ class Work:
     stage: str = ""
     decisions: list[Decision] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+    settings: list[str] = dataclasses.field(default_factory=list)  # of the process, as a program writes them
     trials: list[Trial] = dataclasses.field(default_factory=list)
     watch: Callable[[], None] | None = None  # looks at the machine's speed now and then
 
@@ -160,12 +162,12 @@ class Work:
     @contextlib.contextmanager
     def share(self, stage: str, of_left: float) -> Iterator[None]:
         """A stage that may spend this share of what is left."""
-        before, self.stage = self.until, stage
+        before, self.stage = (self.until, self.stage), stage
         self.until = self.journal.spent + max(0.0, self.left) * of_left
         try:
             yield
         finally:
-            self.until = before
+            self.until, self.stage = before
 
     def affords(self, *steps: int) -> bool:
         """Whether trainings of so many steps each fit in what is left of this stage."""
@@ -173,8 +175,17 @@ class Work:
 
     def cost(self, steps: int) -> float:
         """Seconds that a training of so many steps will likely take."""
-        known = [held / n for n, held in self._costs.items()]
-        return self._costs.get(steps, steps * max(known, default=0.0))
+        if not self._costs:
+            return 0.0
+        nearest = min(self._costs, key=lambda n: abs(math.log(n / steps)))
+        return self._costs[nearest] * max(1.0, steps / nearest)  # a shorter one saves no start, as far as is known
+
+    def step_of(self, recipe: Recipe) -> float:
+        """Seconds of a step of a recipe, or of the longest training that is known; infinite where there is none."""
+        known = [t for t in self.trials if t.ended and t.steps]
+        mine = [t for t in known if t.recipe == recipe.hash] or known
+        longest = max(mine, key=lambda t: t.steps, default=None)
+        return longest.seconds / longest.steps if longest else math.inf
 
     def train(self, recipe: Recipe, seeds: Sequence[int], judged: bool = False) -> list[Trial]:
         """Train a recipe on some seeds, each once in the life of the search.

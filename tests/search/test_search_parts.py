@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import random
 from pathlib import Path
@@ -16,16 +15,16 @@ from torch import nn
 import halftime as ht
 from halftime.errors import BadData
 from halftime.ledger.store import Ledger
+from halftime.measure.prior import Prior
 from halftime.methods import ALL, EMA, SGD, AdamW, Guard, LabelSmoothing, Lookahead, Muon, OneCycle
 from halftime.search.batch import knee, sized
-from halftime.search.candidates import Candidate, Queue, candidates, variants
+from halftime.search.candidates import Candidate, Queue, candidates, opening, variants
 from halftime.search.drift import Reference
 from halftime.search.gains import Anchor, gain_of, learn
 from halftime.search.journal import Journal
 from halftime.search.length import Root
 from halftime.search.machine import kept_settings, settings
 from halftime.search.memory import fits, largest
-from halftime.search.priors import DEFAULT, prior
 from halftime.search.records import Pace, Trial
 from halftime.search.retune import of_length
 from halftime.search.switches import clear, judge, switches
@@ -34,6 +33,7 @@ from halftime.search.view import View
 from halftime.search.work import Place, Work
 from tests.search.planted import BASE, Quick, task
 
+NOBODY = Prior(0.0, 0.2, 1.0, 0, True)  # about a method that was never measured
 EVEN = Pace(1.0, 0.99, 1.01, 1.01, 6, 20, 0.001, 0.0)
 
 
@@ -158,6 +158,7 @@ def test_exact_methods_are_switches_and_the_others_candidates() -> None:
     tried = {type(c.methods[0]) for c in candidates(BASE)}
     assert not tried & kinds
     assert not tried & {SGD, OneCycle}
+    assert {type(c.methods[0]) for c in candidates(BASE, facts=frozenset())} < tried
     assert [c.methods for c in candidates(BASE, named=[EMA()])] == [(EMA(),)]
     assert Candidate((AdamW(),)).on(BASE).get("optimizer") == AdamW()
     assert all(one.methods[0] != EMA() for one in variants(BASE.plus(EMA()), [EMA()]))
@@ -174,16 +175,24 @@ def test_the_next_candidate_is_that_of_the_highest_expected_gain_a_minute() -> N
     assert queue.take() is unsure
 
 
-def test_evidence_says_what_is_tried_and_in_which_order(tmp_path: Path) -> None:
-    assert prior(EMA, folders=(tmp_path / "none",)) == DEFAULT
-    entries = [{"device": "cpu", "ratio": {"estimate": r}} for r in (1.2, 1.3)]
-    strange = {"device": "H100", "ratio": {"estimate": 3.0}}
-    (tmp_path / "ema.json").write_text(json.dumps({"format": 1, "entries": [*entries, strange]}))
-    (tmp_path / "muon.json").write_text("no evidence")
-    found = prior(EMA, folders=(tmp_path,))
-    assert found is not None
-    assert found[0] == pytest.approx((math.log(1.2) + math.log(1.3)) / 2)
-    assert prior(Muon, folders=(tmp_path,)) is None
+def test_what_was_measured_to_gain_nowhere_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unmeasured methods are tried; measured ones in the order of what they gained."""
+    told = {"EMA": Prior(0.3, 0.1, 1.0, 2, True), "Lookahead": Prior(-0.1, 0.1, 1.0, 2, False)}
+    monkeypatch.setattr("halftime.search.candidates.prior", lambda name, *_: told.get(name, NOBODY))
+    found = {type(c.methods[0]): c for c in candidates(BASE)}
+    assert Lookahead not in found
+    assert (found[EMA].mean, found[EMA].sd) == (0.3, 0.1)
+    assert found[LabelSmoothing].mean == 0.0
+    assert found[Muon].sd > found[LabelSmoothing].sd
+    assert Queue(found.values()).take() is found[EMA]
+    assert candidates(BASE, named=[Lookahead()])
+
+
+def test_what_nearly_always_pays_is_tried_first() -> None:
+    assert [c.methods for c in opening(ht.Recipe([SGD()], epochs=1))] == [(OneCycle(),), (AdamW(),)]
+    assert [c.methods for c in opening(ht.Recipe([SGD()], epochs=1), apart=False)] == [(OneCycle(), AdamW())]
+    assert [c.methods for c in opening(BASE)] == [(AdamW(),)]
+    assert opening(ht.Recipe([Muon(), OneCycle()], epochs=1)) == []
 
 
 class Ragged:

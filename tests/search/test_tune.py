@@ -77,6 +77,19 @@ def test_every_kind_of_budget_is_cut_into_shares(budget: dict[str, float], monke
     assert cut == expected
 
 
+def test_an_own_rate_that_ends_lower_in_full_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares of the length are made to say too low a rate, as they do where a base is short."""
+    monkeypatch.setattr("halftime.search.rates.DRIFT", 1.0)
+    base = ht.Recipe([SGD(lr=0.3)], steps=64, batch_size=32)
+    found = tuned(base)
+    whole = {job.rate: result.loss for job, result in found.results.items() if job.phase == "whole"}
+    assert set(whole) == {0.3, *whole}
+    assert len(whole) == 2
+    assert found.chosen.rate == min(whole, key=lambda rate: whole[rate]) == 0.3
+    assert found.recipe == base
+    assert "own ends lower over the whole length" in found.words
+
+
 def test_random_labels_are_no_signal_and_the_recipe_stays() -> None:
     g = torch.Generator().manual_seed(1)
     y = torch.randint(10, (1024,), generator=g)
