@@ -157,7 +157,7 @@ def tried(case: str, seed: int) -> tuple[bool, Found]:
     with tempfile.TemporaryDirectory() as folder:
         found = search(
             task(seed), base(case), minutes=5.0, methods=list(methods), known=[type(m) for m in methods], proof=False,
-            device="cpu", ledger=folder, quiet=True, block=BLOCK,
+            machine=False, device="cpu", ledger=folder, quiet=True, block=BLOCK,
         )  # fmt: skip
     return set(found.recipe["methods"]) & {type(m).__name__ for m in methods} == right, found
 

@@ -103,16 +103,10 @@ def candidates(
     return found
 
 
-def opening(recipe: Recipe, apart: bool = True) -> list[Candidate]:
-    """What is tried before everything else, as it gains most wherever it is missing: a decaying rate, then AdamW.
-
-    Args:
-        recipe: the base.
-        apart: one after the other; else both at once, which costs half as much and says less.
-    """
-    decay: tuple[Method, ...] = () if decays(recipe) else (OneCycle(),)
-    adaptive: tuple[Method, ...] = (AdamW(),) if isinstance(recipe.get("optimizer"), (SGD, type(None))) else ()
-    return [Candidate(one) for one in ((decay, adaptive) if apart else (decay + adaptive,)) if one]
+def opening(recipe: Recipe) -> list[Candidate]:
+    """What is tried before everything else, as it gains most wherever it is missing: a decaying rate, then AdamW."""
+    found = [] if decays(recipe) else [Candidate((OneCycle(),))]
+    return found + [Candidate((AdamW(),))] * isinstance(recipe.get("optimizer"), (SGD, type(None)))
 
 
 def variants(recipe: Recipe, kept: Iterable[Method]) -> list[Candidate]:

@@ -49,7 +49,7 @@ def judge(work: Work, anchor: Anchor, candidate: Candidate) -> Judged:
         candidate: the change.
     """
     began = work.journal.spent
-    recipe, timing, refused = _fitting(work, anchor, candidate)
+    recipe, timing, refused = fitting(work, anchor, candidate)
     if refused:
         verdict: Verdict = "refused" if refused.startswith("refused") else "failed"
         return Judged(candidate, recipe, work.decide(Decision(work.stage, candidate.name, verdict, refused)), ())
@@ -80,7 +80,7 @@ def _verdict(found: str, gain: Gain | None, broke: bool) -> Verdict:
     return "promising" if gain.ratio > 1.0 and found == "not clear" else "dropped"
 
 
-def _fitting(work: Work, anchor: Anchor, candidate: Candidate) -> tuple[Recipe, Pace, str]:
+def fitting(work: Work, anchor: Anchor, candidate: Candidate) -> tuple[Recipe, Pace, str]:
     """The recipe with the change and its pace; without exact switches that do not go with it; or why there is none."""
     nothing = Pace(0.0, 0.0, 0.0, 1.0, 0, 0, 0.0, 0.0)
     try:

@@ -22,6 +22,9 @@ from halftime.search.timing import ROUNDS, pace
 from halftime.search.work import Work
 
 
+HOPEFUL = 1.1  # a setting that looks faster by so much is looked at again, even where it is not clear yet
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """A setting: its name, how it is written in a program, and what sets it."""
@@ -80,7 +83,7 @@ def try_settings(work: Work, recipe: Recipe) -> None:
             key = f"setting {setting.name} {longer}"
             found = Pace(**work.journal.once(key, _look(work, recipe, setting, longer)))
             looks.append(found)
-            if found.why or not clear(found):
+            if found.why or not (clear(found) or found.ratio >= HOPEFUL):
                 break
         kept = len(looks) == 2 and clear(looks[1])
         gain = Gain(found.ratio, found.low, found.high, found.rounds, 0.0, found.ratio) if found.ratio else None

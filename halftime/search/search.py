@@ -22,10 +22,11 @@ from halftime.measure.device import pick
 from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.search import batch, combine, gains, length, outcome
-from halftime.search.candidates import Queue, candidates, facts_of, named_methods, opening
+from halftime.search.candidates import Candidate, Queue, candidates, facts_of, named_methods, opening
 from halftime.search.drift import Reference
 from halftime.search.gains import Anchor
 from halftime.search.journal import Journal, records
+from halftime.search.leap import leapt
 from halftime.search.machine import kept_settings, try_settings
 from halftime.search.prune import pruned
 from halftime.search.records import Found, Trial
@@ -36,7 +37,6 @@ from halftime.search.view import View
 from halftime.search.work import BLOCK, Engine, OutOfTime, Place, Work, in_turn
 from halftime.workload import Workload
 
-APART = 50  # trainings of the base that must fit in the time for what comes first to be tried one after the other
 LONGER = 2  # times the steps at which changes are judged: a run of the final recipe is about so long
 SHARES = {  # of what is left when a stage begins
     "settings": 0.1, "opening": 0.7, "switches": 0.15, "batch": 0.15, "methods": 0.55, "pairs": 0.25, "refine": 0.2,
@@ -191,12 +191,12 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
 
     where = pick(work.place.device)
     with work.share("opening", SHARES["opening"]):
-        anchor = gains.anchored(
-            work, began.base.replace(steps=began.steps), began.steps, began.goal, known=began.trials
-        )
-        if plan.named is None:
-            apart = work.left > APART * began.held
-            anchor = combine.first_of_all(work, anchor, opening(anchor.recipe, apart), anew)
+        first = opening(began.base) if plan.named is None else []
+        far = leapt(work, began, Candidate(tuple(m for one in first for m in one.methods))) if first else None
+        base = began.base.replace(steps=began.steps)
+        anchor = far or gains.anchored(work, base, began.steps, began.goal, known=began.trials)
+        if far is None:
+            anchor = combine.first_of_all(work, anchor, first, anew)
     anchor = _quicker(work, plan, anchor, anew)
     facts = facts_of(work.workload, anchor.recipe, where)
     seen = {m for d in work.decisions for m in d.methods if d.stage == "opening"}

@@ -25,7 +25,8 @@ AIMED = 20.0  # per cent of the time that is quoted for
 HOPED = 1.5  # gain that the proof is thought to have to show, before anything is known of it
 FEWEST_PAIRS, MOST_PAIRS = 5, 12  # of the proof, when it is priced
 PROOF = 0.25  # of the search's time that is kept back for more pairs than the fewest
-LEAST = 1.5 + 2 * PILOT + FEWEST_PAIRS * 1.6  # trainings of the base without which there is no search
+LEAST = 11.0  # trainings of the base without which there is no search: its rate, a pilot of two, the fewest pairs
+DEAR = 0.012  # of the search's time: of a training that costs more, fewer are made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,8 @@ def start(work: Work, recipe: Recipe) -> Start:
     own, base = rate_of(recipe) or chosen.rate, changed(recipe, lr=chosen.rate)
     work.view.say(f"  base: learning rate {chosen}")
     if not 1 / NEAR < chosen.rate / own < NEAR:
-        mine, given = (work.train(one, [SEEDS, SEEDS + 1], judged=True) for one in (base, recipe))
+        seeds = range(SEEDS, SEEDS + (1 if work.cost(steps) > DEAR * work.limit else 2))
+        mine, given = (work.train(one, seeds, judged=True) for one in (base, recipe))
         if _standing(work, given) > _standing(work, mine):
             work.note(
                 f"the base's own rate {own:g} does better in full than {chosen.rate:g}, which was chosen: it stays"
@@ -125,7 +127,10 @@ def _standing(work: Work, trials: Sequence[Trial]) -> tuple[int, float]:
 
 
 def _piloted(work: Work, base: Recipe, steps: int) -> Start:
-    trials = tuple(_ended(t) for t in work.train(base, range(SEEDS, SEEDS + PILOT), judged=True))
+    trials: tuple[Trial, ...] = ()
+    for seed in range(SEEDS, SEEDS + PILOT):
+        if len(trials) < 2 or trials[0].held < 3 * DEAR * work.limit:
+            trials += tuple(_ended(t) for t in work.train(base, [seed], judged=True))
     workload = work.workload
     mean = statistics.fmean(work.signed(t) for t in trials)
     goal = max(workload.signed(workload.target or 0.0), mean - workload.tolerance / 2)

@@ -46,3 +46,16 @@ def test_machine_and_packages_but_nobodys_name() -> None:
     text = json.dumps(found).split('"')
     assert socket.gethostname() not in text
     assert getpass.getuser() not in text
+
+
+def test_threads_and_precision_are_those_of_now() -> None:
+    """A search changes them between runs, and each run must say what it had."""
+    before, threads = fingerprint(CPU)["machine"], torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    torch.set_float32_matmul_precision("high")
+    try:
+        assert fingerprint(CPU)["machine"] == {**before, "threads": threads + 1, "matmul": "high"}
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision("highest")
+    assert fingerprint(CPU)["machine"] == before

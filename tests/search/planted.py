@@ -63,7 +63,8 @@ def task(**changes: Any) -> ht.Workload:
 
 
 def searched(workload: ht.Workload | None = None, base: ht.Recipe = BASE, **how: Any) -> Found:
-    given = dict(minutes=3.0, methods=[Quick()], known=(Quick, Crash), device="cpu", quiet=True, block=0.01)
+    given: dict[str, Any] = dict(minutes=3.0, methods=[Quick()], known=(Quick, Crash), device="cpu", quiet=True,
+                                 block=0.01, machine=False)  # fmt: skip
     return search(workload or task(), base, **{**given, **how})
 
 
