@@ -21,7 +21,6 @@ from halftime.search.switches import clear, words
 from halftime.search.timing import ROUNDS, pace
 from halftime.search.work import Work
 
-
 HOPEFUL = 1.1  # a setting that looks faster by so much is looked at again, even where it is not clear yet
 
 
