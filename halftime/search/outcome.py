@@ -172,7 +172,7 @@ def plain(content: Any) -> Any:
 def _seconds(work: Work, recipe: Recipe) -> float:
     """Seconds of training to the target, of the runs that checked the recipe."""
     mine = [t.hit for t in work.trials if t.recipe == recipe.hash and t.hit is not None]
-    return sorted(mine)[len(mine) // 2] if mine else math.inf
+    return sorted(mine)[len(mine) // 2] if mine else (recipe.steps or math.inf) * work.step_of(recipe)
 
 
 def likely(work: Work, began: Start, recipe: Recipe) -> float:

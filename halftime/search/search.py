@@ -31,15 +31,16 @@ from halftime.search.machine import kept_settings, try_settings
 from halftime.search.prune import pruned
 from halftime.search.records import Found, Trial
 from halftime.search.retune import added
-from halftime.search.start import SEEDS, Start, offered, start
+from halftime.search.start import HOPED, SEEDS, SURELY, Start, offered, start
 from halftime.search.switches import Switch, switches, try_switches
 from halftime.search.view import View
 from halftime.search.work import BLOCK, Engine, OutOfTime, Place, Work, in_turn
 from halftime.workload import Workload
 
+ENDING = 0.35  # of the time between base and proof, that is kept for the last stages: shorten, and leave one out
 LONGER = 2  # times the steps at which changes are judged: a run of the final recipe is about so long
 SHARES = {  # of what is left when a stage begins
-    "settings": 0.1, "opening": 0.7, "switches": 0.15, "batch": 0.15, "methods": 0.55, "pairs": 0.25, "refine": 0.2,
+    "settings": 0.1, "opening": 0.7, "switches": 0.15, "batch": 0.15, "methods": 0.7, "pairs": 0.4, "refine": 0.5,
     "shorten": 0.6,
 }  # fmt: skip
 
@@ -159,13 +160,17 @@ def _searched(work: Work, plan: Plan) -> Found:
     began = start(work, base)
     if began.signal:
         return outcome.ended(work, began, "no signal", f"no signal: {began.signal}; nothing can be compared")
-    work.reserved = began.proof(work.limit) if plan.proof else 0.0
+    hoped = SURELY if plan.named is None and opening(began.base) else HOPED
+    work.reserved = began.proof(work.limit, hoped) if plan.proof else 0.0
     if work.left <= 0:
         needed = (work.journal.spent + 3 * work.reserved) / 60
         text = f"base and proof alone take more than {work.limit / 60:g} minutes: give at least {needed:.2g}"
         return outcome.ended(work, began, "too short", text)
     work.watch = Reference(work, began.base)
+    ending = ENDING * work.left
+    work.reserved += ending
     anchor, names = _changed(work, plan, began)
+    work.reserved -= ending
     with work.share("shorten", SHARES["shorten"]):
         short = length.shortest(work, anchor, began.goal, round(length.LONGEST * _steps(anchor, began)))
     if short.recipe is None:
@@ -200,6 +205,7 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
     anchor = _quicker(work, plan, anchor, anew)
     facts = facts_of(work.workload, anchor.recipe, where)
     seen = {m for d in work.decisions for m in d.methods if d.stage == "opening"}
+    seen |= {type(method).__name__ for method in began.base.methods}
     queue = Queue(candidates(anchor.recipe, plan.known, plan.named, where, facts))
     queue.waiting = [one for one in queue.waiting if type(one.methods[0]).__name__ not in seen]
     with work.share("methods", SHARES["methods"]):

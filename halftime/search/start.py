@@ -22,7 +22,7 @@ from halftime.workload import Workload
 SEEDS = 40_000  # where the seeds of the pilot begin
 PILOT = 3
 AIMED = 20.0  # per cent of the time that is quoted for
-HOPED = 1.5  # gain that the proof is thought to have to show, before anything is known of it
+HOPED, SURELY = 1.5, 3.0  # gain that the proof is thought to show before anything is known of it; of a textbook base
 FEWEST_PAIRS, MOST_PAIRS = 5, 12  # of the proof, when it is priced
 PROOF = 0.25  # of the search's time that is kept back for more pairs than the fewest
 LEAST = 11.0  # trainings of the base without which there is no search: its rate, a pilot of two, the fewest pairs
