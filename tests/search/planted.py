@@ -18,7 +18,7 @@ from halftime.search.records import Found, Trial
 from halftime.search.search import search
 from halftime.search.work import Job, Place, in_turn
 
-PAUSE = 0.002
+PAUSE = 0.001
 BASE = ht.Recipe([SGD(lr=0.1), OneCycle()], steps=64, batch_size=32)
 
 

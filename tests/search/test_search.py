@@ -13,11 +13,13 @@ from halftime.cli import main
 from halftime.errors import BadValue, BadWorkload, UnknownName
 from halftime.ledger.store import Ledger, load_all
 from halftime.measure.verify import verify
+from halftime.methods import OneCycle
 from halftime.search import outcome
 from halftime.search.journal import records
 from halftime.search.records import Found
 from tests.search.planted import BASE, Crash, Killed, Quick, searched, task
 
+RATELESS = ht.Recipe([OneCycle()], steps=48, batch_size=32)  # has no rate of its own, so that none is tuned
 FILE = """
 import torch
 import halftime as ht
@@ -65,7 +67,7 @@ def test_a_planted_gain_is_found_through_a_kill_and_proved(own_folder: Path) -> 
 def test_what_breaks_is_a_result_and_not_the_end() -> None:
     """A crash, a training out of memory, and one that diverges."""
     words = {"crash": "crashed: RuntimeError: planted", "memory": "out of memory: planted", "nan": "not a number"}
-    found = searched(methods=[Crash(kind=kind) for kind in words], proof=False)
+    found = searched(task(target=9.0), RATELESS, methods=[Crash(kind=kind) for kind in words], proof=False)
     assert {d.change: d.verdict for d in found.decisions} == {f"+ Crash(kind='{kind}')": "failed" for kind in words}
     for kind, text in words.items():
         assert text in next(d.why for d in found.decisions if kind in d.change)
@@ -73,7 +75,7 @@ def test_what_breaks_is_a_result_and_not_the_end() -> None:
 
 
 def test_a_target_that_nobody_reaches_is_said_to_be_out_of_reach() -> None:
-    found = searched(task(target=1e-9), methods=[], base=BASE.replace(steps=48), proof=False)
+    found = searched(task(target=1e-9), RATELESS, methods=[], proof=False)
     assert found.verdict == "out of reach"
     assert "the best ended at" in found.words
     assert "it would likely take" in found.words

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import random
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +19,24 @@ from halftime.errors import BadData
 from halftime.ledger.store import Ledger
 from halftime.measure.prior import Prior
 from halftime.methods import ALL, EMA, SGD, AdamW, Compile, Guard, LabelSmoothing, Lookahead, Muon, OneCycle
-from halftime.search import gains
+from halftime.run import Run
+from halftime.search import gains, outcome
 from halftime.search.batch import accumulated, by_time, knee, sized, throughput
 from halftime.search.candidates import Candidate, Queue, candidates, opening, variants
 from halftime.search.drift import Reference
 from halftime.search.gains import Anchor, gain_of, learn
 from halftime.search.journal import Journal
 from halftime.search.leap import leapt
-from halftime.search.length import Root
-from halftime.search.machine import kept_settings, settings
+from halftime.search.length import Root, shortest
+from halftime.search.machine import Setting, kept_settings, settings, try_settings
 from halftime.search.memory import fits, largest
-from halftime.search.records import Pace, Trial
+from halftime.search.records import Decision, Found, Gain, Pace, Trial
 from halftime.search.retune import of_length
 from halftime.search.start import Start
 from halftime.search.switches import clear, judge, switches, timed
 from halftime.search.timing import compared, pace, shortened
 from halftime.search.view import View
-from halftime.search.work import Place, Work
+from halftime.search.work import Job, Place, Work
 from tests.search.planted import BASE, Quick, mse, task
 
 NOBODY = Prior(0.0, 0.2, 1.0, 0, True)  # about a method that was never measured
@@ -289,6 +292,51 @@ def test_what_is_missing_is_tried_at_a_share_of_the_length(tmp_path: Path) -> No
     assert decision.gain.ratio > 1.3
     assert set(decision.methods) == {"OneCycle", "AdamW"}
     assert leapt(around, dataclasses.replace(began, goal=1.0), Candidate((OneCycle(),))) is None  # out of reach
+
+
+def test_a_length_that_cannot_be_checked_goes_to_the_proof(tmp_path: Path) -> None:
+    """Each training takes a third of the time: one look is had, and no check."""
+    around = work(tmp_path)
+
+    def engine(place: Place, jobs: Sequence[Job], before: Sequence[Run] = ()) -> Iterator[Trial]:
+        for job in jobs:
+            around.journal.spent += 30.0
+            steps = job.recipe.steps or 0
+            score = 0.5 / math.sqrt(steps)  # lower is better: 0.05 after 100 steps
+            yield Trial("shorten", job.recipe.hash, job.seed, steps, held=30.0, seconds=30.0, hit=29.0, score=score)
+
+    around.engine = engine
+    here = anchor([0.0625, 0.0625], slope=0.02)
+    here.recipe = BASE.replace(steps=64)
+    found = shortest(around, here, -0.05, 400)
+    assert found.recipe is not None
+    assert 100 <= (found.recipe.steps or 0) <= 200
+    assert "before the proof" in around.notes[0]
+    assert shortest(around, here, 0.0, 400).recipe is None
+
+
+def test_a_setting_that_is_kept_is_named_and_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    around, done = work(tmp_path), []
+    planted = Setting("planted", "torch.planted()", lambda: done.append(1))
+    fast = dataclasses.replace(EVEN, ratio=1.5, low=1.4, high=1.6)
+    monkeypatch.setattr("halftime.search.machine.settings", lambda _: [planted])
+    monkeypatch.setattr("halftime.search.machine.pace", lambda *_, **__: fast)
+    try_settings(around, BASE)
+    assert around.settings == ["torch.planted()"]
+    assert len(done) == 1
+    found = outcome.ended(around, Start(BASE, 64, (), 0.0, None), "nothing found", "")
+    assert Found.from_dict(json.loads(json.dumps(found.to_dict()))).settings == ("torch.planted()",)
+    monkeypatch.setattr("halftime.search.machine.pace", lambda *_, **__: EVEN)
+    slow = work(tmp_path)
+    try_settings(slow, BASE)
+    assert not slow.settings
+
+
+def test_the_bar_of_what_remains_is_marked() -> None:
+    gain = Gain(2.0, 1.5, 2.5, 3, 0.0, 1.0)
+    kept = Decision("methods", "+ Quick()", "kept", "", {"Quick": {}}, gain)
+    bars = outcome.waterfall([kept], BASE, BASE.plus(Quick()), 6.0)
+    assert [(bar.ratio, bar.rest) for bar in bars] == [(2.0, False), (pytest.approx(3.0), True)]
 
 
 def test_settings_of_the_process_come_back() -> None:
