@@ -8,6 +8,7 @@ that is missing is a line in the table and not a crash.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -173,7 +174,8 @@ def litdata(workers: int) -> Callable[[Job, int], Stream]:
         def stream() -> Iterator[Any]:
             left = count // job.batch
             while left > 0:
-                loader = lit.StreamingDataLoader(Served(str(folder), shuffle=True), job.batch, num_workers=workers)
+                data = Served(str(folder), shuffle=True)
+                loader = lit.StreamingDataLoader(data, batch_size=job.batch, num_workers=workers)
                 for batch in itertools.islice(loader, left):
                     yield batch
                     left -= 1
@@ -233,6 +235,10 @@ def spdl(workers: int) -> Callable[[Job, int], Stream]:
     return arm
 
 
+def _rows(rows: dict[str, list[Any]], size: int) -> dict[str, list[Any]]:
+    return {"image": [one(_raw(raw, size), size) for raw in rows["raw"]], "label": rows["label"]}
+
+
 def hugging_face(workers: int) -> Callable[[Job, int], Stream]:
     """Hugging Face datasets: Arrow on the disk, augmented by `set_transform`."""
 
@@ -244,9 +250,7 @@ def hugging_face(workers: int) -> Callable[[Job, int], Stream]:
             items = [_pair(item) for item in zip(job.raw, job.labels, strict=True)]
             datasets.Dataset.from_list(items).save_to_disk(str(folder))
         data = datasets.load_from_disk(str(folder))
-        data.set_transform(
-            lambda rows: {"image": [one(_raw(r, job.size), job.size) for r in rows["raw"]], "label": rows["label"]}
-        )
+        data.set_transform(functools.partial(_rows, size=job.size))
         loader = DataLoader(data, job.batch, sampler=job.ids(count), num_workers=workers)
         return lambda: loader
 

@@ -41,8 +41,8 @@ import torch
 
 from bench import tables
 
-NEEDS = ("torch==2.13.0", "numpy", "safetensors>=0.5", "scikit-learn>=1.5", "jinja2>=3.1", "platformdirs",
-         "pooch[progress]", "tqdm", "nvidia-ml-py", "pillow", "pyarrow", "simplejpeg")  # fmt: skip
+NEEDS = ("torch==2.14.1", "torchvision==0.29.1", "numpy", "safetensors>=0.5", "scikit-learn>=1.5", "jinja2>=3.1",
+         "platformdirs", "pooch[progress]", "tqdm", "nvidia-ml-py", "pillow", "pyarrow", "simplejpeg")  # fmt: skip
 PEERS = {"grain": ("grain",), "litdata": ("litdata",), "mosaicml-streaming": ("mosaicml-streaming",),
          "spdl": ("spdl-core", "spdl-io"), "datasets": ("datasets",)}  # fmt: skip
 JOBS = {"cifar10": (512, 0), "bccd": (32, 256)}  # images in a batch, side of the crop

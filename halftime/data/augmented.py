@@ -11,12 +11,11 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from halftime.data import augment as how
-from halftime.data.batch import mapped, split
+from halftime.data.batch import MASKS, is_image, mapped, split
 from halftime.data.boxes import cropped_boxes, flipped_boxes, shifted_boxes, visible
 from halftime.data.crops import cropped, draw_crops
+from halftime.data.pack import Pack
 from halftime.errors import BadData, BadValue, shorten
-
-MASKS = ("mask", "masks")  # keys of tensors [B, H, W] or [B, C, H, W] that are no image but lie over one
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,7 +87,15 @@ class Augment:
             seed: of the run.
             epoch: counts from 0.
         """
-        steps = _steps(self, _first_image(batch), ids, seed, epoch)
+        side = _first_image(batch).shape[-2:]
+        return self.done(batch, self.steps(side, ids, seed, epoch), ids, seed, epoch)
+
+    def steps(self, side: Sequence[int], ids: Tensor, seed: int, epoch: int) -> list[Step]:
+        """What is done to images of this (height, width), with what is chance drawn."""
+        return _steps(self, (side[0], side[1]), ids, seed, epoch)
+
+    def done(self, batch: Any, steps: list[Step], ids: Tensor, seed: int, epoch: int) -> Any:
+        """A batch after these steps and, if asked for, mixed."""
         batch = _followed(batch, steps, self.visible)
         if self.mixup:
             inputs, targets = split(batch)
@@ -108,10 +115,11 @@ class Step:
     masks: Callable[[Tensor], Tensor] | None = None
     boxes: Callable[[Tensor], Tensor] | None = None
     side: tuple[int, int] = (0, 0)  # height and width afterwards, where there are boxes
+    read: Callable[[Tensor, Tensor], Tensor] | None = None  # the same of these rows [B] of more images
 
 
-def _steps(want: Augment, image: Tensor, ids: Tensor, seed: int, epoch: int) -> list[Step]:
-    height, width = image.shape[-2:]
+def _steps(want: Augment, side: tuple[int, int], ids: Tensor, seed: int, epoch: int) -> list[Step]:
+    height, width = side
     steps = []
     if want.resize:
         crops = draw_crops(ids, seed, epoch, height, width, want.scale, want.ratio)
@@ -138,6 +146,7 @@ def _crop(crops: Tensor, height: int, width: int) -> Step:
         lambda t: cropped(t, crops, height, width, nearest=True),
         lambda b: cropped_boxes(b, crops, height, width),
         (height, width),
+        lambda t, rows: cropped(t, crops, height, width, rows=rows),
     )
 
 
@@ -158,12 +167,10 @@ def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     top = 255.0 if images.dtype == torch.uint8 else 1.0
     scale = 1.0 / (top * torch.tensor(std, device=images.device).view(1, -1, 1, 1))
     offset = -torch.tensor(mean, device=images.device).view(1, -1, 1, 1) * scale * top
-    return torch.addcmul(offset, images.to(torch.float32) if top == 255.0 else images, scale)
-
-
-def is_image(tensor: Tensor) -> bool:
-    """Whether a batched tensor holds images: [B, C, H, W] with 1, 3 or 4 channels."""
-    return tensor.ndim == 4 and tensor.shape[1] in (1, 3, 4)
+    if images.dtype == torch.float32:
+        return torch.addcmul(offset, images, scale)
+    fresh = images.to(torch.float32)  # ours: changed where it lies
+    return torch.addcmul(offset, fresh, scale, out=fresh)
 
 
 def _first_image(tree: Any) -> Tensor:
@@ -253,5 +260,12 @@ class Augmented:
 
     def served(self, ids: Tensor, seed: int, epoch: int) -> Any:
         """Samples `ids` [B] augmented; their chance is a function of (seed, epoch, id)."""
-        batch = self.dataset.batch(ids, torch.Generator().manual_seed(seed % 2**63))
-        return self.augment(batch, ids, seed, epoch)
+        dice = torch.Generator().manual_seed(seed % 2**63)
+        side = self.dataset.side if self.augment.resize and isinstance(self.dataset, Pack) else None
+        if side is None:
+            return self.augment(self.dataset.batch(ids, dice), ids, seed, epoch)
+        crop, *later = self.augment.steps(
+            side, ids, seed, epoch
+        )  # parts are cut as they are read: no copy of the whole
+        batch = self.dataset.batch(ids, dice, taken=crop.read)
+        return self.augment.done(batch, [dataclasses.replace(crop, images=lambda t: t), *later], ids, seed, epoch)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from halftime.errors import BadData, shorten
 
+MASKS = ("mask", "masks")  # keys of tensors [B, H, W] or [B, C, H, W] that are no image but lie over one
 TARGETS = ("targets", "target", "labels", "label")  # keys of a dict sample that name its target
 
 
@@ -56,6 +57,11 @@ def split(batch: Any) -> tuple[Any, Any]:
             f"a sample must be a tensor, a pair (inputs, targets) or a dict, not {shorten(batch)}: no labels?"
         )
     return batch[0], batch[1]
+
+
+def is_image(tensor: Tensor) -> bool:
+    """Whether a batched tensor holds images: [B, C, H, W] with 1, 3 or 4 channels."""
+    return tensor.ndim == 4 and tensor.shape[1] in (1, 3, 4)
 
 
 def size(batch: Any) -> int:

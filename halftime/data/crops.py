@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from halftime.data.keyed import uniform
+
+SMALL = 64 * 64  # pixels of a crop that one thread makes sooner than several can start
 
 
 def draw_crops(
@@ -36,7 +39,9 @@ def draw_crops(
     return torch.stack([top, left, tall, wide], 1).to(torch.int64)
 
 
-def cropped(images: Tensor, crops: Tensor, height: int, width: int, nearest: bool = False) -> Tensor:
+def cropped(
+    images: Tensor, crops: Tensor, height: int, width: int, nearest: bool = False, rows: Tensor | None = None
+) -> Tensor:
     """A part of each image at one size, bilinear and antialiased.
 
     Args:
@@ -45,6 +50,7 @@ def cropped(images: Tensor, crops: Tensor, height: int, width: int, nearest: boo
         height: of what comes out.
         width: of what comes out.
         nearest: take the nearest pixel instead of a mean: for masks, of any type.
+        rows: which of more than B images, int64 [B].
 
     Returns:
         [B, C, height, width] of the same type; equal to `interpolate` on each part.
@@ -56,11 +62,26 @@ def cropped(images: Tensor, crops: Tensor, height: int, width: int, nearest: boo
     if nearest:
         return _nearest(images, crops.to(images.device), height, width)
     if images.device.type == "cpu":  # a kernel for each image costs less than full matrices
-        made = images.new_empty(len(images), images.shape[1], height, width)
-        for one, part, (t, s, h, w) in zip(made, images, crops.tolist(), strict=True):
-            one.copy_(resized(part[None, :, t : t + h, s : s + w], height, width)[0])
+        return _each(images, crops, height, width, torch.arange(len(images)) if rows is None else rows)
+    return weighted(images if rows is None else images[rows.to(images.device)], crops, height, width)
+
+
+def _each(images: Tensor, crops: Tensor, height: int, width: int, rows: Tensor) -> Tensor:
+    """One image after the other, in as many threads as torch would use."""
+    made = images.new_empty(len(rows), images.shape[1], height, width)
+    work = list(zip(made, rows.tolist(), crops.tolist(), strict=True))
+
+    def some(part: list[tuple[Tensor, int, list[int]]]) -> None:
+        for one, row, (t, s, h, w) in part:
+            one.copy_(resized(images[row : row + 1, :, t : t + h, s : s + w], height, width)[0])
+
+    threads = min(torch.get_num_threads(), len(work))
+    if threads < 2 or height * width < SMALL:
+        some(work)
         return made
-    return weighted(images, crops, height, width)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(some, [work[first::threads] for first in range(threads)]))
+    return made
 
 
 def resized(images: Tensor, height: int, width: int) -> Tensor:

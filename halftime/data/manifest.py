@@ -33,6 +33,7 @@ class Field:
         shape: of one row.
         blocks: the SHA-256 of every `BLOCK` bytes.
         offsets: the field that says where each sample's rows begin, if samples differ in their number of rows.
+        interleaved: each image [C, H, W] lies pixel by pixel, as [H, W, C].
     """
 
     file: str
@@ -41,6 +42,7 @@ class Field:
     shape: tuple[int, ...]
     blocks: tuple[str, ...]
     offsets: str = ""
+    interleaved: bool = False
 
     @property
     def bytes(self) -> int:

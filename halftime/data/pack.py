@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor
 
 from halftime.data import manifest as files
+from halftime.data.batch import MASKS, is_image
 from halftime.data.pack_write import pack, source_digest
 from halftime.errors import BadData, BadValue, shorten
 
 __all__ = ["Pack", "pack", "padded", "source_digest"]
 
+Taken = Callable[[Tensor, Tensor], Tensor] | None
 Where = Literal["auto", "memory", "map", "device"]
 WHERE = ("auto", "memory", "map", "device")
 CPU = torch.device("cpu")
@@ -70,7 +73,11 @@ class Pack:
         if not count:
             return torch.empty((field.rows, *field.shape), dtype=field.kind)
         flat = torch.from_file(path, shared=False, size=count, dtype=field.kind)
-        rows = flat.view(field.rows, *field.shape)
+        if field.interleaved:
+            channels, height, width = field.shape
+            rows = flat.view(field.rows, height, width, channels).permute(0, 3, 1, 2)
+        else:
+            rows = flat.view(field.rows, *field.shape)
         return rows if self.where == "map" else rows.clone() if self.where == "memory" else rows.to(self.device)
 
     def __len__(self) -> int:
@@ -126,14 +133,29 @@ class Pack:
         twin.image = name
         return twin
 
-    def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
-        """Samples `indices` [B], as they were packed."""
-        return _built(self.manifest.layout, lambda name: self._rows(name, indices))
+    @property
+    def side(self) -> tuple[int, int] | None:
+        """Height and width of the images as they are served; None where there are none, or of more than one size."""
+        fields = [self._stored(name) for name in files.names(self.manifest.layout) if name.split(".")[-1] not in MASKS]
+        sides = {tuple(self.values[name].shape[2:]) for name in fields if is_image(self.values[name])}
+        return sides.pop() if len(sides) == 1 else None  # type: ignore[return-value]
 
-    def _rows(self, name: str, indices: Tensor) -> Tensor:
+    def batch(self, indices: Tensor, generator: torch.Generator, taken: Taken = None) -> Any:
+        """Samples `indices` [B], as they were packed.
+
+        Args:
+            indices: sample numbers, int64 [B].
+            generator: not used: there is no chance in a pack.
+            taken: makes images [B, C, H, W] of all images and `indices`; they are copied if None.
+        """
+        return _built(self.manifest.layout, lambda name: self._rows(name, indices, taken))
+
+    def _rows(self, name: str, indices: Tensor, taken: Taken) -> Tensor:
         field, values = self.manifest.fields[name], self.values[self._stored(name)]
         if field.offsets:
             rows = padded(values, self.values[field.offsets].cpu(), indices.cpu())
+        elif taken and is_image(values) and name.split(".")[-1] not in MASKS:
+            rows = taken(values, indices)
         else:
             rows = values.index_select(0, indices.to(values.device))
         if self.image != self.manifest.image and name.split(".")[-1] == "boxes":

@@ -143,6 +143,34 @@ def test_a_pack_is_augmented_and_one_sample_is_left_alone(tmp_path: Path):
     assert torch.equal(one, two)
 
 
+PHOTOS = torch.randint(0, 256, (12, 3, 80, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+BOXES = torch.tensor([[[8.0, 8.0, 60.0, 50.0], [20.0, 30.0, 90.0, 78.0]]]).expand(12, -1, -1)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("stored", [0, 70])
+def test_parts_of_photographs_are_cut_as_they_are_read(stored, threads, tmp_path: Path):
+    found = [(p, {"boxes": b, "classes": torch.arange(2), "mask": p[0] > 99})
+             for p, b in zip(PHOTOS, BOXES, strict=True)]  # fmt: skip
+    made = pack(found, tmp_path / "p", sizes=(70,))
+    assert {name for name, field in made.fields.items() if field.interleaved} == {"0", "0@70"}
+    data = Pack(tmp_path / "p")
+    assert torch.equal(data[3][0], PHOTOS[3])
+    assert torch.equal(data.batch(torch.tensor([5, 2]), torch.Generator())[0], PHOTOS[[5, 2]])
+    data = data.at(stored) if stored else data
+    want = Augment(resize=(66, 64), flip="random", mean=(0.5,) * 3, std=(0.2,) * 3)
+    ids, before = torch.tensor([7, 0, 11]), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        quick, slow = Augmented(data, want).served(ids, 1, 2), want(data.batch(ids, torch.Generator()), ids, 1, 2)
+    finally:
+        torch.set_num_threads(before)
+    assert quick[0].shape == (3, 3, 66, 64)
+    assert torch.equal(quick[0], slow[0])
+    for name in ("boxes", "classes", *["mask"] * (not stored)):
+        assert torch.equal(quick[1][name], slow[1][name]), name
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
