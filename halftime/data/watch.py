@@ -21,8 +21,8 @@ class Step(NamedTuple):
 
     `wait` is from asking for the batch to having it, of which the device had nothing to do for `paid`, and the process
     stood in line for a core for `lined` and was on one for `busy` (all threads); `copy` is the way to the device where
-    the watch makes it; `step` is the loop's own part, of which `cpu` on a core (of all threads) and `queued` in line for
-    one. `device` is what ran beside on the device.
+    the watch makes it; `step` is the loop's own part, of which `cpu` on a core (of all threads) and `queued` in line
+    for one. `device` is what ran beside on the device.
     """
 
     asked: float
@@ -96,8 +96,8 @@ class Watch:
             yield batch
             ended, cpu_ended, waited_ended, device_ended = clock(), spent(), line(), mark()
             keep(
-                (asked, got, moved, ended, cpu - cpu_asked, cpu_ended - cpu, waited_asked, waited, waited_ended, first, times, slowest,
-                 device_asked, device_got, device_ended)
+                (asked, got, moved, ended, cpu - cpu_asked, cpu_ended - cpu, waited_asked, waited, waited_ended, first,
+                 times, slowest, device_asked, device_got, device_ended)
             )  # fmt: skip
             self._seen += 1
             asked, cpu_asked, waited_asked, device_asked, first = ended, cpu_ended, waited_ended, device_ended, False
@@ -142,7 +142,8 @@ def _step(row: tuple[Any, ...]) -> Step:
     service = Parcel(None, times, "").service if times else None
     between = queued(before)
     lined, waited = between - queued(start), queued(after) - between
-    return Step(asked, wait, paid, lined, moved - got, ended - moved, cpu, waited, device, first, service, slowest, busy)
+    own = (moved - got, ended - moved, cpu, waited, device)
+    return Step(asked, wait, paid, lined, *own, first, service, slowest, busy)
 
 
 def _events() -> Callable[[], Any]:
