@@ -78,7 +78,7 @@ class Watch:
         clock, spent, line, mark = time.perf_counter, time.process_time, self._meter.raw, self._mark
         keep, inside, device = self._rows.append, self.inside, self.device
         began = clock()
-        source = startup.begin(self._source)
+        source = startup.begin(self._source, self.loader)
         asked, cpu_asked, waited_asked, device_asked, first = began, spent(), line(), mark(), True
         while True:
             try:
