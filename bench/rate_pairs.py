@@ -11,7 +11,7 @@ from torch import nn
 
 import halftime as ht
 from halftime.data.images import Images
-from halftime.methods import SGD, AdamW, OneCycle
+from halftime.methods import SGD, AdamW, Muon, OneCycle
 from halftime.places import Method
 from halftime.workloads import cifar10, fashion_mnist, get, shakespeare
 from halftime.workloads.networks import GPT, SmallConv
@@ -92,7 +92,7 @@ def _pairs() -> dict[str, Pair]:
         "shakespeare-gpt": (_shakespeare, 400, 16),
     }
     optimizers: tuple[tuple[str, Method, tuple[float, float]], ...] = (
-        ("sgd", SGD(), (3e-4, 3.0)), ("adamw", AdamW(), (3e-5, 0.3)),
+        ("sgd", SGD(), (3e-4, 3.0)), ("adamw", AdamW(), (3e-5, 0.3)), ("muon", Muon(), (3e-4, 3.0)),
     )  # fmt: skip
     return {
         f"{name}-{short}": Pair(f"{name}-{short}", make, optimizer, steps, batch, grid)

@@ -45,7 +45,7 @@ from bench.rate_pairs import PAIRS, SEEN, Pair
 from halftime.data.feed import Feed
 from halftime.errors import unknown
 from halftime.search import rates
-from halftime.search.phases import ShuffledTargets
+from halftime.search.phases import ShuffledTargets, changed, optimizer_of
 
 PREDICTED = "at most 1.05 on 9 of 10 pairs, never above 1.2; Lightning far above on most, fastai in between"
 NINE, SEEDS, SEARCH = (
@@ -58,7 +58,7 @@ STEPS = 100  # of a finder's ramp: the default of both
 
 def loss_of(pair: Pair, rate: float, seed: int, share: float = 1.0, shuffled: bool = False) -> float:
     """The validation loss after one training; infinite where it diverged."""
-    recipe = pair.recipe.plus(dataclasses.replace(pair.optimizer, lr=rate))  # type: ignore[call-arg]
+    recipe = changed(pair.recipe, lr=rate)
     recipe = recipe.replace(steps=max(1, round(pair.steps * share))).plus(*[ShuffledTargets()] * shuffled)
     workload = dataclasses.replace(pair.workload(), evaluations=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -93,8 +93,7 @@ class Batches:
 
 def built(pair: Pair, model: nn.Module, lr: float) -> torch.optim.Optimizer:
     """The pair's optimizer."""
-    method = dataclasses.replace(pair.optimizer, lr=lr)  # type: ignore[call-arg]
-    return method.optimizer(model, torch.optim.SGD(model.parameters()))
+    return optimizer_of(changed(pair.recipe, lr=lr)).optimizer(model, torch.optim.SGD(model.parameters()))
 
 
 def lightning(pair: Pair) -> float | None:
@@ -183,7 +182,7 @@ def figures(rows: list[dict[str, Any]]) -> list[tables.Figure]:
         question = f"On how many pairs does the rate of {name} end above 1.05 times the best of nine?"
         found.append(tables.count(f"{name}: above 1.05", question, PREDICTED, "pairs above", above, len(rows)))
         if regrets:
-            most = f"How many times the best loss is it (where there is a loss; at most {max(regrets):.3g})?"
+            most = f"How many times the best loss is that of {name} (where there is one; at most {max(regrets):.3g})?"
             found.append(tables.sample(f"{name}: regret", most, PREDICTED, "times", regrets))
     cost = [row["cost"] for row in rows]
     question = f"How many trainings does halftime's choice cost (at most {max(cost):.3g})?"

@@ -17,6 +17,8 @@ from halftime.data.crops import cropped, draw_crops
 from halftime.data.pack import Pack
 from halftime.errors import BadData, BadValue, shorten
 
+CACHE = 2**20  # bytes of floats that are changed in one go
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augment:
@@ -121,14 +123,15 @@ class Step:
 def _steps(want: Augment, side: tuple[int, int], ids: Tensor, seed: int, epoch: int) -> list[Step]:
     height, width = side
     steps = []
+    flips = how.draw_flips(ids, seed, epoch, want.flip) if want.flip else torch.zeros(len(ids), dtype=torch.bool)
     if want.resize:
         crops = draw_crops(ids, seed, epoch, height, width, want.scale, want.ratio)
-        height, width = want.resize
-        steps.append(_crop(crops, height, width))
-    if want.pad or want.flip:
+        height, width = want.resize  # without a move between, images are turned as they are made
+        steps.append(_crop(crops, height, width, torch.zeros_like(flips) if want.pad else flips))
+    if want.pad or (want.flip and not want.resize):
         if want.pad >= min(height, width):
             raise BadValue(f"pad must be smaller than the images' sides, {height}x{width}, not {want.pad}")
-        steps.append(_move(want, ids, seed, epoch, (height, width)))
+        steps.append(_move(want, ids, seed, epoch, flips, (height, width)))
     if any(want.colour):
         factors = how.draw_colours(ids, seed, epoch, *want.colour)
         steps.append(Step(lambda t: how.coloured(t, factors)))
@@ -140,20 +143,17 @@ def _steps(want: Augment, side: tuple[int, int], ids: Tensor, seed: int, epoch: 
     return steps
 
 
-def _crop(crops: Tensor, height: int, width: int) -> Step:
+def _crop(crops: Tensor, height: int, width: int, flips: Tensor) -> Step:
     return Step(
-        lambda t: cropped(t, crops, height, width),
-        lambda t: cropped(t, crops, height, width, nearest=True),
-        lambda b: cropped_boxes(b, crops, height, width),
+        lambda t: cropped(t, crops, height, width, flips),
+        lambda t: cropped(t, crops, height, width, flips, nearest=True),
+        lambda b: flipped_boxes(cropped_boxes(b, crops, height, width), flips, width),
         (height, width),
-        lambda t, rows: cropped(t, crops, height, width, rows=rows),
+        lambda t, rows: cropped(t, crops, height, width, flips, rows=rows),
     )
 
 
-def _move(want: Augment, ids: Tensor, seed: int, epoch: int, side: tuple[int, int]) -> Step:
-    flips = torch.zeros(len(ids), dtype=torch.bool)
-    if want.flip:
-        flips = how.draw_flips(ids, seed, epoch, want.flip)
+def _move(want: Augment, ids: Tensor, seed: int, epoch: int, flips: Tensor, side: tuple[int, int]) -> Step:
     if not want.pad:
         turn: Callable[[Tensor], Tensor] = lambda t: how.flipped(t, flips)  # noqa: E731
         return Step(turn, turn, lambda b: flipped_boxes(b, flips, side[1]), side)
@@ -167,10 +167,13 @@ def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     top = 255.0 if images.dtype == torch.uint8 else 1.0
     scale = 1.0 / (top * torch.tensor(std, device=images.device).view(1, -1, 1, 1))
     offset = -torch.tensor(mean, device=images.device).view(1, -1, 1, 1) * scale * top
-    if images.dtype == torch.float32:
-        return torch.addcmul(offset, images, scale)
-    fresh = images.to(torch.float32)  # ours: changed where it lies
-    return torch.addcmul(offset, fresh, scale, out=fresh)
+    if images.device.type != "cpu":
+        return images.to(torch.float32) * scale + offset
+    made = torch.empty_like(images, dtype=torch.float32)
+    step = max(1, CACHE // max(1, 4 * images[0].numel()))
+    for some, those in zip(torch.split(made, step), torch.split(images, step), strict=True):  # while in the cache
+        some.copy_(those).mul_(scale).add_(offset)  # each with its own kernel for a broadcast: quicker than addcmul
+    return made
 
 
 def _first_image(tree: Any) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from halftime.data.augment import flipped
 from halftime.data.keyed import uniform
 
 SMALL = 64 * 64  # pixels of a crop that one thread makes sooner than several can start
@@ -40,7 +41,13 @@ def draw_crops(
 
 
 def cropped(
-    images: Tensor, crops: Tensor, height: int, width: int, nearest: bool = False, rows: Tensor | None = None
+    images: Tensor,
+    crops: Tensor,
+    height: int,
+    width: int,
+    flips: Tensor | None = None,
+    nearest: bool = False,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """A part of each image at one size, bilinear and antialiased.
 
@@ -49,6 +56,7 @@ def cropped(
         crops: (top, left, height, width), int64 [B, 4].
         height: of what comes out.
         width: of what comes out.
+        flips: which of them are then turned left to right, bool [B]; none if None.
         nearest: take the nearest pixel instead of a mean: for masks, of any type.
         rows: which of more than B images, int64 [B].
 
@@ -59,21 +67,23 @@ def cropped(
         >>> cropped(torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([[0, 0, 4, 4]]), 1, 1).item()
         7.5
     """
-    if nearest:
-        return _nearest(images, crops.to(images.device), height, width)
-    if images.device.type == "cpu":  # a kernel for each image costs less than full matrices
-        return _each(images, crops, height, width, torch.arange(len(images)) if rows is None else rows)
-    return weighted(images if rows is None else images[rows.to(images.device)], crops, height, width)
+    flips = torch.zeros(len(crops), dtype=torch.bool) if flips is None else flips
+    if images.device.type == "cpu" and not nearest:  # a kernel for each image costs less than full matrices
+        return _each(images, crops, height, width, flips, torch.arange(len(images)) if rows is None else rows)
+    images = images if rows is None else images[rows.to(images.device)]
+    make = _nearest if nearest else weighted
+    return flipped(make(images, crops.to(images.device), height, width), flips)
 
 
-def _each(images: Tensor, crops: Tensor, height: int, width: int, rows: Tensor) -> Tensor:
+def _each(images: Tensor, crops: Tensor, height: int, width: int, flips: Tensor, rows: Tensor) -> Tensor:
     """One image after the other, in as many threads as torch would use."""
     made = images.new_empty(len(rows), images.shape[1], height, width)
-    work = list(zip(made, rows.tolist(), crops.tolist(), strict=True))
+    work = list(zip(made, rows.tolist(), crops.tolist(), flips.tolist(), strict=True))
 
-    def some(part: list[tuple[Tensor, int, list[int]]]) -> None:
-        for one, row, (t, s, h, w) in part:
-            one.copy_(resized(images[row : row + 1, :, t : t + h, s : s + w], height, width)[0])
+    def some(part: list[tuple[Tensor, int, list[int], bool]]) -> None:
+        for one, row, (t, s, h, w), turned in part:
+            image = resized(images[row : row + 1, :, t : t + h, s : s + w], height, width)[0]
+            one.copy_(image.flip(2) if turned else image)
 
     threads = min(torch.get_num_threads(), len(work))
     if threads < 2 or height * width < SMALL:

@@ -182,9 +182,17 @@ def setting_of(recipe: Recipe, name: str) -> Any:
 
 
 def changed(recipe: Recipe, **settings: Any) -> Recipe:
-    """The recipe with settings of its optimizer changed; those that are None stay."""
+    """The recipe with settings of its optimizer changed; those that are None stay.
+
+    With `lr` move the rates of the optimizer's other groups (`kernel_lr`, `rest_lr`): each keeps its ratio.
+    """
     given = {name: value for name, value in settings.items() if value is not None}
-    return recipe.plus(dataclasses.replace(optimizer_of(recipe), **given))
+    optimizer = optimizer_of(recipe)
+    if "lr" in given:
+        ratio = given["lr"] / optimizer.lr  # type: ignore[attr-defined]
+        others = {f.name: getattr(optimizer, f.name) for f in dataclasses.fields(optimizer) if f.name.endswith("_lr")}
+        given = {name: rate * ratio for name, rate in others.items() if rate is not None} | given
+    return recipe.plus(dataclasses.replace(optimizer, **given))
 
 
 def _clearly(losses: Mapping[Any, float], own: Any) -> Any:
