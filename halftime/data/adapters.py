@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from halftime.errors import BadData, shorten
 
@@ -57,13 +57,15 @@ def stateful(loader: Any) -> bool:
     and workers that stay would go on with the timed data set when the loader is iterated without the watch.
     """
     own = type(loader).__name__ == "StatefulDataLoader" and type(loader).__module__.split(".")[0] == "torchdata"
-    return own and not loader.persistent_workers and not isinstance(loader.dataset, IterableDataset)
+    if not own or not isinstance(loader, DataLoader):
+        return False
+    return not loader.persistent_workers and not isinstance(loader.dataset, IterableDataset)
 
 
 def started(twin: Any, loader: Any) -> Iterator[Any]:
     """Iterate the timed copy of a stateful loader; the loader itself knows its place, before and while that goes on."""
     twin.__dict__.update(next_iter_state=loader.next_iter_state, _iterator=None, _initial_iter_for_state_dict=False)
-    batches = iter(twin)
+    batches: Iterator[Any] = iter(twin)
     loader.__dict__.update(next_iter_state=None, _iterator=batches, _initial_iter_for_state_dict=False)
     return batches
 

@@ -57,6 +57,7 @@ def test_an_unknown_loader_goes_on_if_it_can_say_where_it_stands() -> None:
         restore(fake("mine", "Loader", True), [1])  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:'set_vital'")  # torchdata touches a name that torch is giving up
 @pytest.mark.skipif(importlib.util.find_spec("torchdata") is None, reason="torchdata is not installed")
 def test_the_real_stateful_loader_goes_on_where_it_stopped() -> None:
     loaders = importlib.import_module("torchdata.stateful_dataloader")
@@ -69,6 +70,7 @@ def test_the_real_stateful_loader_goes_on_where_it_stopped() -> None:
     assert begun + [b.tolist() for b in again] == [[i, i + 1] for i in range(0, 12, 2)]
 
 
+@pytest.mark.filterwarnings("ignore:'set_vital'")  # torchdata touches a name that torch is giving up
 @pytest.mark.skipif(importlib.util.find_spec("torchdata") is None, reason="torchdata is not installed")
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("asked", ["the watch", "the loader"])
