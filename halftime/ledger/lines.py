@@ -42,9 +42,12 @@ class Writer:
         self._copies: list[_Copy] = []  # on their way from the device
         self._next = time.monotonic() + every
         self.standing: Callable[[], Record] = dict  # how far things are, for an end that nobody planned
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self._file = self._open()
+
+    def _open(self) -> int:
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
 
     def scalar(self, key: str, value: Tensor | float, step: int) -> None:
         """Note a number without waiting for the device; it is read and written later, in bulk."""
@@ -127,8 +130,9 @@ class Writer:
         return found
 
     def record(self, kind: str, durable: bool = False, **content: Any) -> None:
-        """Write one record at once; `durable` waits until it is on the disk."""
-        self._write([{"kind": kind, "t": round(time.time(), 3), **content}])
+        """Write one record at once; `durable` waits until it is on the disk. What is not finite becomes null."""
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in content.items()}
+        self._write([{"kind": kind, "t": round(time.time(), 3), **finite}])
         if durable:
             self._sync()
 
@@ -175,6 +179,22 @@ class Writer:
                 raise
         self._digest.update(data)
         self._size += len(data)
+
+
+class Silent(Writer):
+    """Takes what a writer takes and looks at it in the same way, but writes nothing: for ranks other than the first."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(os.devnull))
+
+    def _open(self) -> int:
+        return os.open(os.devnull, os.O_WRONLY)
+
+    def _write(self, records: list[Record]) -> None:
+        pass
+
+    def _sync(self) -> None:
+        pass
 
 
 def read(path: Path) -> tuple[list[Record], bool | None]:
