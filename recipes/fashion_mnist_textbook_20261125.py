@@ -1,8 +1,8 @@
 """fashion_mnist as textbooks train it: gradient descent with momentum at a constant rate. What a search must beat.
 
-`halftime search fashion_mnist --base fashion_mnist_textbook_20261125 --minutes 60` tunes its rate first. Batches of 128 are what
-textbooks take. The length was set, not tuned: a constant rate takes long to the target, and each epoch more makes a
-search dearer.
+Use: `halftime search fashion_mnist --base fashion_mnist_textbook_20261125 --minutes 60`, which tunes the rate first.
+Batches of 128 are what textbooks take. The length was set, not tuned: a constant rate takes long to the target, and
+each epoch more makes a search dearer.
 """
 
 from halftime import Recipe
