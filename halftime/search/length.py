@@ -26,7 +26,8 @@ LOOKS, CHECKS = 6, 4  # trainings that look for the root; seeds that must all re
 WIDE = 0.7  # of the first guess: standard deviation of log steps
 LONGEST = 4.0  # times the base's steps
 CROOKED = 0.3  # how far the line through the last score may be off, as a share of the distance
-SAFE = 1.3  # standard deviations between seeds that are kept as a margin
+SAFE = 2.0  # standard deviations between seeds that are kept as a margin: one seed that misses ends a proof
+SPARE = 1.3  # standard deviations by which the mean of the checks must lie above the target
 
 
 class Root:
@@ -120,11 +121,11 @@ def _checked(
         found = []
         for seed in seeds:  # one after the other: the first that misses settles it
             found += work.train(recipe, [seed], judged=True)
-            if not reaches(work, found[-1:], goal):
+            if not reaches(work, found[-1:], goal, 0.0):
                 break
         tried += found
         best = max(best, *(work.signed(t) for t in found))
-        if len(found) == CHECKS and reaches(work, found, goal):
+        if len(found) == CHECKS and reaches(work, found, goal, spread_of(work, anchor, found)):
             return Short(recipe, tuple(found), best)
         if steps >= longest:
             return Short(None, tuple(tried), best, _needs(root, f"{longest} steps do not reach it on every seed"))
@@ -143,11 +144,26 @@ def _unchecked(
     return Short(of_length(anchor.recipe, steps), tuple(tried), best)
 
 
-def reaches(work: Work, trials: Sequence[Trial], goal: float) -> bool:
-    """Whether every trial met the target, and their mean the goal."""
+def reaches(work: Work, trials: Sequence[Trial], goal: float, sd: float) -> bool:
+    """Whether every trial met the target, and their mean the goal, and the target with some spare.
+
+    Args:
+        work: of the search.
+        trials: of one recipe.
+        goal: score, signed so that higher is better.
+        sd: standard deviation between seeds.
+    """
     if not all(t.ended and t.hit is not None for t in trials):
         return False
-    return len(trials) < 2 or math.fsum(work.signed(t) for t in trials) / len(trials) >= goal
+    mean = math.fsum(work.signed(t) for t in trials) / len(trials)
+    return len(trials) < 2 or mean >= max(goal, work.workload.signed(work.workload.target or 0.0) + SPARE * sd)
+
+
+def spread_of(work: Work, anchor: Anchor, trials: Sequence[Trial]) -> float:
+    """Standard deviation between seeds: of these few trials, and of what was known before, weighted alike."""
+    scores = [work.signed(t) for t in trials if t.ended]
+    mean, weight = math.fsum(scores) / len(scores), len(scores)
+    return math.sqrt((weight * anchor.sd**2 / 2 + math.fsum((s - mean) ** 2 for s in scores)) / (2 * weight - 1))
 
 
 def _tell(work: Work, root: Root, trials: Sequence[Trial], goal: float, slope: float, noise: float) -> None:

@@ -114,7 +114,7 @@ def test_the_command(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     Path("mine.py").write_text(FILE.format(target=", target=0.9"))
     Path("base.json").write_text(ht.Recipe(BASE.methods, steps=64, batch_size=32).to_json())
     call = ["search", "mine.py", "--base", "base.json", "--methods", "ClipGradients", "--device", "cpu"]
-    assert main([*call, "--minutes", "0.6", "--out", "found", "--price", "2"]) in (0, 1)
+    assert main([*call, "--minutes", "0.4", "--out", "found", "--price", "2"]) in (0, 1)
     shown = capsys.readouterr()
     assert "cost: " in shown.out
     assert "ClipGradients" in shown.err

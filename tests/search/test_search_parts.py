@@ -245,7 +245,7 @@ def limited(**changes: Any) -> ht.Workload:
 
 
 def test_a_batch_that_does_not_fit_is_made_of_parts(tmp_path: Path) -> None:
-    around = work(tmp_path)
+    around = work(tmp_path, block=0.01)
     around.place = dataclasses.replace(around.place, workload=limited())
     recipe = ht.Recipe([SGD()], steps=16, batch_size=16)
     points = {point.size: point for point in throughput(around, recipe)}
@@ -257,7 +257,7 @@ def test_a_batch_that_does_not_fit_is_made_of_parts(tmp_path: Path) -> None:
 
 def test_sizes_are_compared_at_equal_time(tmp_path: Path) -> None:
     """A step costs a pause whatever its size, so a larger batch is worth having, and the stage comes to its end."""
-    around = work(tmp_path)
+    around = work(tmp_path, block=0.01)
     around.stage = "batch"
     recipe = ht.Recipe([SGD(lr=0.3), OneCycle()], steps=24, batch_size=4)
     here = gains.anchored(around, recipe, 24, -0.03)
@@ -280,7 +280,7 @@ def test_a_compiler_is_not_tried_where_it_cannot_be_earned_back(tmp_path: Path) 
 
 
 def test_what_is_missing_is_tried_at_a_share_of_the_length(tmp_path: Path) -> None:
-    around = work(tmp_path)
+    around = work(tmp_path, block=0.01)
     textbook = ht.Recipe([SGD(lr=0.02, momentum=0.0)], steps=256, batch_size=32)
     pilot = tuple(around.train(textbook, range(3), judged=True))
     began = Start(textbook, 256, pilot, -0.1, None)
