@@ -10,19 +10,22 @@ from typing import Any
 from halftime.ledger.resume import identity
 from halftime.ledger.store import Ledger
 from halftime.measure.proof import Proof
-from halftime.measure.sequential import Design
+from halftime.measure.sequential import ALPHA, Design
 from halftime.recipe import Recipe
 from halftime.run import attempt_files
 from halftime.search.journal import records
 from halftime.search.length import CHECKS, Short
 from halftime.search.prove import prove
 from halftime.search.records import Bar, Decision, Found
-from halftime.search.retune import added, rate_of
+from halftime.search.retune import added, of_length, rate_of
 from halftime.search.start import FEWEST_PAIRS, Start
 from halftime.search.work import Work
 
 SEEDS = 50_000  # where the seeds of the proof begin: nothing in the search was chosen by them
+APART = 1000  # between the seeds of a first proof and those of a second one
 MOST = 36  # pairs
+MENDED = 1.3  # a recipe that missed the target in a proof is made so many times longer, and proved again, once
+STANDS = ("proved", "provisional")
 WORTH = 1.03  # a gain that is thought to be smaller is not worth a proof
 
 
@@ -40,26 +43,42 @@ def concluded(work: Work, began: Start, recipe: Recipe, proof: bool = True) -> F
     if times < WORTH:
         text = f"nothing found: the best recipe is likely {times:.2f}× as fast as the base, too little to prove"
         return ended(work, began, "nothing found", text)
-    work.journal.log.record("chosen", rate=rate_of(recipe), rates=_rates(work), why="re-tuned after each change",
-                            recipe=recipe.to_dict(), recipe_hash=recipe.hash)  # fmt: skip
+    _chosen(work, recipe)
     bars = waterfall(work.decisions, began.base, recipe, times)
     if not proof:
         found = ended(work, began, "not shown", f"likely {times:.2f}× as fast, but no proof was asked for", recipe)
         return dataclasses.replace(found, bars=bars)
     work.stage = "proof"
     work.view.trying("proof on fresh seeds", work.journal.spent, work.limit)
-    made = work.journal.once("proof", lambda: _proved(work, began, recipe))
+    made = work.journal.once("proof", lambda: _proved(work, began, recipe, 0))
+    room = work.limit - work.journal.spent > FEWEST_PAIRS * made["pair"]
+    if made["verdict"] not in STANDS and made["missed"] and recipe.steps and room:
+        recipe = of_length(recipe, math.ceil(recipe.steps * MENDED))
+        work.note(
+            f"in a first proof, {made['id']}, a run missed the target: the recipe was made longer and proved on other "
+            "seeds; the error rate of both proofs together is that of one"
+        )
+        _chosen(work, recipe)
+        again = work.journal.once("second proof", lambda: _proved(work, began, recipe, 1))
+        made = {**again, "device_seconds": made["device_seconds"] + again["device_seconds"]}
     return _with_proof(work, began, recipe, made)
 
 
-def _proved(work: Work, began: Start, recipe: Recipe) -> dict[str, Any]:
-    """Run the proof, or take the one that a killed attempt had ended."""
+def _chosen(work: Work, recipe: Recipe) -> None:
+    """Write down that a recipe was tuned, which a proof asks for."""
+    work.journal.log.record("chosen", rate=rate_of(recipe), rates=_rates(work), why="re-tuned after each change",
+                            recipe=recipe.to_dict(), recipe_hash=recipe.hash)  # fmt: skip
+
+
+def _proved(work: Work, began: Start, recipe: Recipe, k: int) -> dict[str, Any]:
+    """Run a proof, or take the one that a killed attempt had ended; `k` is 0 for the first, 1 for the second."""
     place, pair = work.place, max(began.held + _held(work, recipe), 1e-3)
     most = min(MOST, max(FEWEST_PAIRS, int((work.limit - work.journal.spent) / pair)))
-    most = int(work.journal.once("most pairs", lambda: most))
-    found = _finished(place.ledger, began.base, recipe) or prove(
-        place.workload, began.base, recipe, sequential=Design(most=most), first=SEEDS, device=place.device,
-        ledger=place.ledger, quiet=True, source=place.source,
+    most = int(work.journal.once(f"most pairs {k}", lambda: most))
+    first = SEEDS + k * APART
+    found = _finished(place.ledger, began.base, recipe, first) or prove(
+        place.workload, began.base, recipe, sequential=Design(most=most, alpha=ALPHA / 2), first=first,
+        device=place.device, ledger=place.ledger, quiet=True, source=place.source,
     )  # fmt: skip
     ratio = found.ratio
     times = [arm.typical for arm in (found.base, found.fast)]
@@ -71,21 +90,23 @@ def _proved(work: Work, began: Start, recipe: Recipe) -> dict[str, Any]:
         "device_seconds": found.base.seconds + found.fast.seconds,
         "times": times,
         "bound": began.hit,
+        "missed": any(run.hit is None for run in found.fast.runs),
+        "pair": found.pair_seconds,
     }
 
 
-def _finished(ledger: Ledger, base: Recipe, fast: Recipe) -> Proof | None:
+def _finished(ledger: Ledger, base: Recipe, fast: Recipe, first: int) -> Proof | None:
     """A proof of the same recipes on the seeds of a search that has ended."""
     for folder in reversed(ledger.proofs):
         lines = records(folder) if attempt_files(folder) else []
         arms = lines and (lines[0].get("base"), lines[0].get("fast"), (lines[0].get("seeds") or [0])[0])
-        if arms == (base.to_dict(), fast.to_dict(), SEEDS) and any(line["kind"] == "judged" for line in lines):
+        if arms == (base.to_dict(), fast.to_dict(), first) and any(line["kind"] == "judged" for line in lines):
             return Proof.load(folder, ledger)
     return None
 
 
 def _with_proof(work: Work, began: Start, recipe: Recipe, made: dict[str, Any]) -> Found:
-    stands = made["verdict"] in ("proved", "provisional")
+    stands = made["verdict"] in STANDS
     ratio = made["ratio"] and (made["ratio"][0], made["ratio"][1], made["ratio"][2])
     slow, quick = made["times"]
     saved = (slow or made["bound"]) - (quick or math.inf)

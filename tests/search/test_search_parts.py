@@ -22,7 +22,7 @@ from halftime.methods import ALL, EMA, SGD, AdamW, Compile, Guard, LabelSmoothin
 from halftime.run import Run
 from halftime.search import gains, outcome
 from halftime.search.batch import accumulated, by_time, knee, sized, throughput
-from halftime.search.candidates import Candidate, Queue, candidates, opening, variants
+from halftime.search.candidates import PUBLISHED, Candidate, Queue, candidates, opening, variants
 from halftime.search.drift import Reference
 from halftime.search.gains import Anchor, gain_of, learn
 from halftime.search.journal import Journal
@@ -188,7 +188,8 @@ def test_what_was_measured_to_gain_nowhere_is_left_out(monkeypatch: pytest.Monke
     found = {type(c.methods[0]): c for c in candidates(BASE)}
     assert Lookahead not in found
     assert (found[EMA].mean, found[EMA].sd) == (0.3, 0.1)
-    assert found[LabelSmoothing].mean == 0.0
+    assert found[LabelSmoothing].mean == PUBLISHED["LabelSmoothing"]
+    assert {*PUBLISHED} <= {kind.__name__ for kind in ALL}
     assert found[Muon].sd > found[LabelSmoothing].sd
     assert Queue(found.values()).take() is found[EMA]
     assert candidates(BASE, named=[Lookahead()])
@@ -313,6 +314,27 @@ def test_a_length_that_cannot_be_checked_goes_to_the_proof(tmp_path: Path) -> No
     assert 100 <= (found.recipe.steps or 0) <= 200
     assert "before the proof" in around.notes[0]
     assert shortest(around, here, 0.0, 400).recipe is None
+
+
+def test_a_recipe_that_missed_in_its_proof_is_proved_once_more_and_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around, recipe, asked = work(tmp_path), BASE.replace(steps=40), []
+    around.trials = [Trial("", recipe.hash, 0, 40, seconds=2.0, hit=2.0, score=0.0)]
+    began = Start(BASE, 64, (Trial("", BASE.hash, 0, 64, seconds=9.0, held=9.0, hit=8.0, score=0.0),), 0.0, None)
+
+    def proved(_: Work, __: Start, tried: ht.Recipe, k: int) -> dict[str, Any]:
+        asked.append((tried.steps, k))
+        verdict, ratio = ("proved", [3.0, 2.0, None]) if k else ("not shown", None)
+        return {"id": f"p{k}", "verdict": verdict, "words": "shown", "ratio": ratio, "device_seconds": 5.0,
+                "times": [8.0, 3.0], "bound": 8.0, "missed": not k, "pair": 1.0}  # fmt: skip
+
+    monkeypatch.setattr(outcome, "_proved", proved)
+    found = outcome.concluded(around, began, recipe)
+    assert asked == [(40, 0), (52, 1)]
+    assert (found.verdict, found.proof, found.recipe["steps"]) == ("faster", "p1", 52)
+    assert "error rate of both" in found.notes[0]
+    assert found.device_seconds == 10.0
 
 
 def test_a_setting_that_is_kept_is_named_and_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
