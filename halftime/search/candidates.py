@@ -32,8 +32,8 @@ BOLD = 0.5  # standard deviation of what an optimizer gains that was never measu
 UNKNOWN = (0.0, 0.2)  # mean and standard deviation of the log of the gain of a change about which nothing is known
 
 # What papers and contests of short trainings let one expect, as logs of time, until it is measured here. It says which
-# method is tried first, never whether one is kept: Jordan et al. 2024 (Muon; whitening, alternating flips, views at test
-# time), Touvron et al. 2019 (sizes), Izmailov et al. 2018 (averages); mixing and cutting pay in long trainings only.
+# method is tried first, never whether one is kept: Jordan et al. 2024 (Muon, whitening, alternating flips, views at
+# test time), Touvron et al. 2019 (sizes), Izmailov et al. 2018 (averages); mixing and cutting pay in long trainings.
 PUBLISHED = {
     "Muon": 0.3, "Whitening": 0.15, "ProgressiveResize": 0.15, "SequenceGrowth": 0.15, "EMA": 0.1, "TestTimeFlip": 0.1,
     "LabelSmoothing": 0.05, "AlternatingFlip": 0.05, "CutMix": -0.1, "MixUp": -0.1, "Cutout": -0.1, "StepDrop": -0.1,
