@@ -24,6 +24,7 @@ from halftime.search.work import Work
 SEEDS = 20_000  # where the seeds of comparisons begin
 RACE = (2, 3, 4, 6, 9, 12)  # seeds after which it is looked whether a change is clear
 DOUBTED = 0.04  # standard error of the log of a pace above which it is timed again, for longer
+OUTWEIGHS = 2.0  # times the error that is left by the seeds: where that of the timing is larger, no seeds are added
 PART = 0.04  # of the search's time: what a change may take beyond the first turn
 SURE, HOPE = 0.97, 0.9  # one-sided: to keep a change (leave-one-out asks again), and to give it up
 LEAST = 1.02  # a change that is not likely to gain so much is given up
@@ -102,8 +103,8 @@ def race(
             return None, trials, "dropped"
         reference(work, anchor, n)
         gain = gain_of(work, anchor, trials, pace)
-        if settled(gain):
-            break
+        if settled(gain) or pace.error > OUTWEIGHS * anchor.sd / anchor.slope / math.sqrt(n):
+            break  # or it is the timing that is unclear, and seeds tell nothing of that
     assert gain is not None, "the first turn always trains"
     if longer and not settled(gain) and pace.error > DOUBTED:
         again = longer()
