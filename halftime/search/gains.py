@@ -87,6 +87,7 @@ def race(
         more = range(SEEDS + len(trials), SEEDS + n)
         if trials and not work.affords(*[anchor.steps] * 2 * len(more)):
             break
+        work.together([(one, seed) for seed in more for one in (candidate, anchor.recipe)])  # pairs side by side
         trials += work.train(candidate, more)
         if not all(trial.ended for trial in trials):
             return None, trials, "dropped"
