@@ -34,9 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the search of the same call that was stopped")
     parser.add_argument("--price", type=float, metavar="PER_HOUR", help="money for an hour of the device")
     parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; the fastest there is")
-    parser.add_argument(
-        "--workers", type=int, metavar="N", help="train N at once, each with its share of the cores"
-    )
+    parser.add_argument("--workers", type=int, metavar="N", help="train N at once, each with its share of the cores")
     parser.add_argument("--on", metavar="ENGINE", help="where the workers are, if not here: ray, for a Ray cluster")
     parser.add_argument("--json", action="store_true", help="the outcome as one JSON document")
     parser.add_argument("--out", metavar="DIR", help="write recipe.json and search.json there")

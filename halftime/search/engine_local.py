@@ -68,11 +68,15 @@ class Worker:
             self.process.stdin.write(line.encode() + b"\n")
             self.process.stdin.flush()
 
+    def tell(self) -> None:
+        """Tell it to end: to save what it trains, once; a second signal would tear it away from that."""
+        if self.process.poll() is None:
+            self.process.terminate() if self.number is not None else self._hang_up()
+
     def end(self, at_once: bool = False) -> None:
-        """Let it end; whatever it started ends with it."""
+        """Wait until it has ended, for a while; whatever it started ends with it."""
         try:
-            if not at_once and self.process.poll() is None:
-                self.process.terminate() if self.number is not None else self._hang_up()
+            if not at_once:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(GRACE)
         finally:  # also where Ctrl-C came a second time
@@ -177,8 +181,7 @@ class Workers(Pool):
         for k in numbers:
             self._workers[k] = None
         for worker in ending:  # all hear of it before one is waited for
-            if worker.number is not None and worker.process.poll() is None:
-                worker.process.terminate()
+            worker.tell()
         try:
             while ending:
                 ending[-1].end()

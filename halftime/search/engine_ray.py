@@ -116,6 +116,8 @@ class Cluster(Pool):
         if self._mark is None or self._mark.parent != self._root:
             self._unmark()
             self._mark = self._root / f"{MARK}{secrets.token_hex(8)}"
+            with writing(self._mark):
+                self._root.mkdir(parents=True, exist_ok=True)
             replace(self._mark, b"")
         device = "cuda" if self.kind == "GPU" else job["device"]
         asked = {**job, "threads": self.threads, "device": device, "mark": str(self._mark)}
