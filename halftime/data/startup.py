@@ -46,11 +46,18 @@ def _batch_bytes(loader: Any) -> int:
     return sum(t.numel() * t.element_size() for t in tensors(sample)) * (loader.batch_size or 1)
 
 
-def begin(source: Any) -> Iterator[Any]:
-    """`iter`, with one clear line for what cannot be sent to a worker."""
+def begin(source: Any, loader: Any = None) -> Iterator[Any]:
+    """`iter`, with one clear line for what cannot be sent to a worker.
+
+    Args:
+        source: what is iterated.
+        loader: what it is the timed copy of.
+    """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Got pickle error")  # said in one line of our own below
+            if loader is not None and loader is not source and adapters.stateful(loader):
+                return adapters.started(source, loader)
             return adapters.batches(source) if adapters.kind_of(source) in _RESET else iter(source)
     except (AttributeError, TypeError, RuntimeError, ValueError) as error:
         if "pickle" not in f"{type(error).__name__} {error}".lower() or not getattr(source, "num_workers", 0):

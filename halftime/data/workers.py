@@ -83,6 +83,7 @@ def by_threads(feed: Feed, tickets: Iterator[Ticket], workers: int, ahead: int) 
             waiting.extend((t, pool.submit(make, t)) for t in islice(tickets, workers * ahead - len(waiting)))
             if not waiting:
                 return
+            feed.served.ready = sum(made.done() for _, made in waiting)
             ticket, made = waiting.popleft()
             try:
                 batch = made.result()
@@ -120,6 +121,7 @@ def by_processes(feed: Feed, tickets: Iterator[Ticket], workers: int, ahead: int
     helpers = list(getattr(made, "_workers", []))
     try:
         while True:
+            feed.served.ready = _ready(made)
             batch = _next(made, helpers, at)
             if batch is _DONE:
                 return
@@ -145,6 +147,14 @@ def _ended(made: Any, helpers: list[Any]) -> None:
 
 
 _DONE = object()
+
+
+def _ready(made: Any) -> int:
+    """Batches that are made: those that overtook the one to come next, and those in the pipe; -1: cannot be counted."""
+    try:
+        return sum(len(about) == 2 for about in made._task_info.values()) + int(made._worker_result_queue.qsize())
+    except (AttributeError, NotImplementedError, OSError):  # another torch, or a system that does not count
+        return -1
 
 
 def _next(made: Iterator[Any], helpers: list[Any], at: Any) -> Any:
