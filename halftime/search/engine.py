@@ -83,11 +83,8 @@ class Pool(abc.ABC):
             while at < len(jobs):
                 while waiting and self.free():
                     k = waiting.popleft()
-                    mine = _of(place, jobs[k], [*before, *(_since(place) if lost[k] else ())])
-                    if any(run.state in ("finished", "failed") for run in mine):  # only its news was lost
-                        found[k] = trained(place, jobs[k], mine)
-                    else:
-                        self.begin(k, content(place, jobs[k], mine))
+                    known = [*before, *(_since(place) if lost[k] else ())]
+                    found |= self._begun(place, k, jobs[k], known)
                 if at in found:
                     yield _told(found.pop(at), lost[at])
                     at += 1
@@ -103,6 +100,14 @@ class Pool(abc.ABC):
                     found[k] = Trial(job.stage, job.recipe.hash, job.seed, state="lost", reason=why)
         finally:
             self.stop()
+
+    def _begun(self, place: Place, number: int, job: Job, known: Sequence[Run]) -> dict[int, Trial]:
+        """Give a job to a worker, unless it is done and only its news was lost: then here is its trial."""
+        mine = _of(place, job, known)
+        if any(run.state in ("finished", "failed") for run in mine):
+            return {number: trained(place, job, mine)}
+        self.begin(number, content(place, job, mine))
+        return {}
 
     @abc.abstractmethod
     def free(self) -> bool:

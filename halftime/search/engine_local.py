@@ -149,17 +149,21 @@ class Workers(Pool):
             while True:
                 if stop.signal is not None:
                     raise Stopped(place.search, 0, stop.signal)
-                with contextlib.suppress(queue.Empty):
-                    worker, answer = self._inbox.get(timeout=LOOK)
-                    number, worker.number = worker.number, None
-                    if number is not None and worker in self._workers:
-                        return number, answer, ""
-                if self._inbox.empty() and (dead := self._dead()):
-                    return dead
+                if news := self._news() or self._dead():
+                    return news
+
+    def _news(self) -> tuple[int, Answer | None, str] | None:
+        """The next answer of a worker that is still one of these."""
+        try:
+            worker, answer = self._inbox.get(timeout=LOOK)
+        except queue.Empty:
+            return None
+        number, worker.number = worker.number, None
+        return (number, answer, "") if number is not None and worker in self._workers else None
 
     def _dead(self) -> tuple[int, None, str] | None:
-        """Take away a worker that died over a job."""
-        for k, worker in enumerate(self._workers):
+        """Take away a worker that died over a job; what it said before is heard first."""
+        for k, worker in enumerate(self._workers if self._inbox.empty() else ()):
             if worker is None or worker.number is None or (code := worker.process.poll()) is None:
                 continue
             number, self._workers[k] = worker.number, None
