@@ -15,22 +15,28 @@ from bench.tables import NEEDED, measured
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
-HEAD = "| question | predicted | measured | n | machine | date |\n|---|---|---|---|---|---|\n"
+HEAD = "| question | predicted | measured | n |\n|---|---|---|---|\n"
 
 
 def table(results: Path) -> str:
-    """The table of every figure in a folder of results, in the order of file names."""
-    lines = []
+    """A table of the figures of each file in a folder of results, to be unfolded, in the order of their names."""
+    blocks = []
     for path in sorted(results.glob("*.json")):
         content = json.loads(path.read_text())
-        for figure in content.get("figures", ()):
-            missing = [name for name in NEEDED if name not in figure]
-            if missing:
-                raise SystemExit(f"{path.name}: a figure lacks {', '.join(missing)}: measure it again")
-            cells = [figure["question"], figure["predicted"], measured(figure), str(figure["n"])]
-            cells += [machine(content["machine"]), content["date"]]
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
-    return HEAD + "".join(lines) if lines else "Nothing has been measured yet.\n"
+        lines = [row(figure, path.name) for figure in content.get("figures", ())]
+        about = f"<b>{path.stem}</b>: {len(lines)} figures, {content['date']}, {machine(content['machine'])}"
+        if lines:
+            blocks.append(f"<details><summary>{about}</summary>\n\n{HEAD}{''.join(lines)}\n</details>\n")
+    return "\n".join(blocks) or "Nothing has been measured yet.\n"
+
+
+def row(figure: dict[str, Any], source: str) -> str:
+    """A line of the table: question, what was predicted, what was measured, how often."""
+    missing = [name for name in NEEDED if name not in figure]
+    if missing:
+        raise SystemExit(f"{source}: a figure lacks {', '.join(missing)}: measure it again")
+    cells = [figure["question"], figure["predicted"], measured(figure), str(figure["n"])]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
 def machine(found: dict[str, Any]) -> str:
