@@ -21,6 +21,7 @@ VERBS = {
     "diagnose": "say what the training waits for, and what would help",
     "noise": "how much runs differ by luck, and what it costs to show a gain",
     "prove": "show whether one recipe reaches the target sooner than another",
+    "ablate": "take a recipe apart: what each of its changes is worth",
     "runs": "list the ledger",
     "show": "one run of the ledger",
     "report": "write a page about a proof or about runs",

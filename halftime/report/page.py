@@ -15,10 +15,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from halftime.ledger.lines import read
+from halftime.measure.ablation import Ablation
 from halftime.measure.judge import PROVED, PROVISIONAL, Arm
 from halftime.measure.proof import Proof
 from halftime.measure.statistics import median
-from halftime.report import argument, figures, waiting, words
+from halftime.report import argument, figures, waiting, waterfall, words
 from halftime.run import Run, attempt_files
 
 HERE = Path(__file__).parent
@@ -94,6 +95,43 @@ def runs_page(runs: Sequence[Run]) -> str:
         cost=_cost(runs),
         about=list(prints.values()),
     )
+
+
+def ablation_page(found: Ablation) -> str:
+    """A recipe taken apart as an HTML document: two waterfalls, the table behind them, and what to keep in mind.
+
+    Args:
+        found: as loaded; also one that is not complete.
+
+    Returns:
+        The text of the file. It names no host, no user and no absolute path.
+    """
+    return _render(
+        "ablation.html.jinja",
+        title=f"What is each part of {argument.contrast(found.base, found.recipe)[1]} worth?",
+        found=found,
+        ablation=_taken_apart(found),
+        rows=_rows([(run, "", "") for run in found.runs]),
+        cost=_cost(found.runs),
+        about=_about(found.fingerprint),
+    )
+
+
+def _taken_apart(found: Ablation) -> dict[str, Any]:
+    """What a page shows of an ablation."""
+    whole = waterfall.Fall.of("in all", found.whole)
+    alone = waterfall.alone_of(found)
+    return {
+        "id": found.id,
+        "words": found.words,
+        "rows": waterfall.rows(found),
+        "whole": waterfall.words(found.whole),
+        "interaction": waterfall.words(found.interaction),
+        "notes": waterfall.notes(found),
+        "base": found.base,
+        "shares": waterfall.chart("shares", "Shares that multiply to the whole", waterfall.shares_of(found), whole),
+        "alone": waterfall.chart("alone", "Each change alone, and the interaction", alone, whole),
+    }
 
 
 def _render(template: str, **content: Any) -> str:

@@ -133,6 +133,7 @@ COMMANDS = {
     "noise": ["workload", "--recipe", "--seeds", "--gain", "--power", "--price", "--device", "--json"],
     "prove": ["workload", "--base", "--fast", "--seeds", "--sequential", "--gain", "--noise", "--most", "--device",
               "--json", "--out"],
+    "ablate": ["workload", "--recipe", "--base", "--seeds", "--orders", "--device", "--json", "--csv", "--out"],
     "runs": ["--json"],
     "show": ["run", "--json"],
     "report": ["records", "--out", "--json"],

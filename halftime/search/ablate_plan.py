@@ -1,0 +1,131 @@
+"""Plan of an ablation: in which changes a recipe differs from its base, and the recipes with some of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from halftime.errors import BadRecipe, InputError, shorten
+from halftime.places import Method
+from halftime.recipe import Recipe
+
+Set = frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One thing that a recipe has and its base has not.
+
+    Args:
+        name: of the method, or "without NAME", "budget" or "batch size".
+        words: what it is, such as "+ EMA(decay=0.99)".
+        adds: the method that comes.
+        drops: names of the methods that go.
+        size: fields of the recipe that take another value.
+    """
+
+    name: str
+    words: str
+    adds: Method | None = None
+    drops: tuple[str, ...] = ()
+    size: tuple[str, ...] = ()
+
+
+def default_base(recipe: Recipe) -> Recipe:
+    """The recipe's optimizer alone, at the same budget and batch size: what everybody would have begun with.
+
+    Example:
+        >>> from halftime.methods import EMA, AdamW
+        >>> str(default_base(Recipe([AdamW(lr=0.003), EMA()], epochs=2)))
+        'AdamW, 2 epochs, batch 128'
+    """
+    optimizer = recipe.get("optimizer")
+    return recipe.replace(methods=() if optimizer is None else (optimizer,))
+
+
+def changes(base: Recipe, recipe: Recipe) -> list[Change]:
+    """What a recipe has and its base has not, one by one; a method that takes another one's slot is one change.
+
+    Args:
+        base: where it begins.
+        recipe: where it ends.
+
+    Raises:
+        BadRecipe: they do not differ.
+
+    Example:
+        >>> from halftime.methods import EMA, SGD, AdamW
+        >>> [c.words for c in changes(Recipe([SGD(lr=0.1)], epochs=4), Recipe([AdamW(lr=0.003), EMA()], epochs=2))][::2]
+        ['AdamW(lr=0.003, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01) in place of SGD', 'budget: 2 epochs']
+    """
+    here = {type(m).__name__: m for m in base.methods}
+    there = {type(m).__name__: m for m in recipe.methods}
+    found, gone = [], set[str]()
+    for name, method in there.items():
+        rival = base.get(method.slot) if method.slot else None
+        given_way = type(rival).__name__ if rival is not None and type(rival).__name__ not in there else ""
+        if name in here and here[name] == method:
+            continue
+        gone |= {given_way} - {""}
+        words = f"{method} in place of {given_way}" if given_way else f"{method}" if name in here else f"+ {method}"
+        found.append(Change(name, words, method, (given_way,) if given_way else ()))
+    for name in here:
+        if name not in there and name not in gone:
+            found.append(Change(f"without {name}", f"without {name}", drops=(name,)))
+    budgets = [(r.epochs, r.steps, r.minutes) for r in (base, recipe)]
+    if budgets[0] != budgets[1]:
+        found.append(Change("budget", f"budget: {recipe.budget}", size=("epochs", "steps", "minutes")))
+    sizes = [(r.batch_size, r.micro_batch) for r in (base, recipe)]
+    if sizes[0] != sizes[1]:
+        found.append(Change("batch size", f"batch size: {recipe.batch_size}", size=("batch_size", "micro_batch")))
+    if not found:
+        raise BadRecipe(f"{recipe} does not differ from its base: there is nothing to leave out")
+    return found
+
+
+def with_some(base: Recipe, recipe: Recipe, some: Iterable[Change]) -> Recipe:
+    """The base with some of the changes.
+
+    Args:
+        base: where it begins.
+        recipe: where the sizes come from.
+        some: of the changes between the two.
+
+    Raises:
+        BadRecipe: they cannot be together, or one of them is missing what it acts on.
+    """
+    sizes: dict[str, object] = {}
+    methods = {type(m).__name__: m for m in base.methods}
+    for change in some:
+        methods = {name: m for name, m in methods.items() if name not in change.drops}
+        if change.adds is not None:
+            methods[type(change.adds).__name__] = change.adds
+        sizes |= {field: getattr(recipe, field) for field in change.size}
+    made = base.replace(methods=tuple(methods.values()))
+    budget = {k: v for k, v in sizes.items() if k in ("epochs", "steps", "minutes")}
+    rest = {k: v for k, v in sizes.items() if k not in budget}
+    made = made.replace(**budget) if budget else made
+    return made.replace(**rest) if rest else made
+
+
+def unfit(made: Recipe, recipe: Recipe) -> str:
+    """Why a part of a recipe cannot stand alone, in words, or nothing: the slot of the optimizer must be filled.
+
+    Without an optimizer the loop takes torch's SGD at its default rate, which nobody chose: it would look like a gain.
+    """
+    if recipe.get("optimizer") is None or made.get("optimizer") is not None:
+        return ""
+    others = ", ".join(type(m).__name__ for m in made.methods)
+    return (f"{others} would be" if others else "it would be") + (
+        f" left without {type(recipe.get('optimizer')).__name__} or any other optimizer: give a --base with one"
+    )
+
+
+def made_of(base: Recipe, recipe: Recipe, some: Iterable[Change]) -> tuple[Recipe | None, str]:
+    """The base with some of the changes, or why it cannot be."""
+    try:
+        made = with_some(base, recipe, some)
+    except InputError as error:
+        return None, shorten(str(error), 200)[1:-1]
+    why = unfit(made, recipe)
+    return (None, why) if why else (made, "")
