@@ -74,7 +74,9 @@ def shown(found: Ablation, width: int = 80) -> str:
     rows = [[r["name"], r["alone"], r["without"], r["share"], r["verdict"]] for r in waterfall.rows(found)]
     wide = table(names, rows)
     if max(map(len, wide.splitlines())) > width:  # a block for each change, where the table does not fit
-        blocks = ([row[0], *(f"  {name}: {value}" for name, value in zip(names[1:], row[1:], strict=True))] for row in rows)
+        blocks = (
+            [row[0], *(f"  {name}: {value}" for name, value in zip(names[1:], row[1:], strict=True))] for row in rows
+        )
         wide = "\n".join(line for block in blocks for line in block)
     parts += ["", wide, "", *waterfall.notes(found)]
     return "\n".join([*parts, f"ablation {found.id}: {found.recipe} against {found.base}"])

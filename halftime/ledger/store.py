@@ -57,7 +57,7 @@ class Ledger:
         return sorted(p for p in folder.iterdir() if attempt_files(p)) if folder.is_dir() else []
 
     def new(self, kind: str) -> Path:
-        """A fresh folder for a "run", "proof", "noise", "tune" and so on, named by milliseconds and random characters."""
+        """A fresh folder for a "run", "proof", "noise", "tune" and so on, named by milliseconds and some chance."""
         now = time.time()
         when = f"{time.strftime('%y%m%d-%H%M%S', time.localtime(now))}-{int(now % 1 * 1000):03d}"
         return self.root / f"{kind}s" / f"{kind[0]}{when}{secrets.token_hex(2)}"
@@ -83,7 +83,9 @@ class Ledger:
         """A run by its id or the unique start of it."""
         path = self.find(name)
         if path.parent.name != "runs":
-            raise UnknownName(f"{path.name} is one of the {path.parent.name}, not a run: see `halftime report {path.name}`")
+            raise UnknownName(
+                f"{path.name} is one of the {path.parent.name}, not a run: see `halftime report {path.name}`"
+            )
         found = load(path)
         if found is None:
             raise BadData(f"run {path.name} has no first line yet: it is just starting, or was killed before it")

@@ -134,18 +134,38 @@ class Ablation:
         return {"ablation": self.id, **plain, "runs": [run.id for run in self.runs]}
 
     @classmethod
-    def load(cls, folder: Path, ledger: Ledger) -> Ablation:
+    def load(cls, folder: Path, ledger: Ledger, until: float = math.inf) -> Ablation:
         """Read an ablation and its runs from the ledger, and work it out anew.
+
+        Args:
+            folder: of its record.
+            ledger: where the runs are.
+            until: what was written or begun later is left out.
 
         Raises:
             BadData: it is none, or was stopped before it was planned.
         """
         records = [record for path in attempt_files(folder) for record in read(path)[0]]
+        records = [record for record in records if record.get("t", 0.0) <= until]
         plans = [record for record in records if record["kind"] == "planned"]
         if not plans:
             raise BadData(f"ablation {folder.name} was stopped before it was planned: run halftime ablate again")
         start = next(record for record in reversed(records) if record["kind"] == "start")
-        return cls(**_read(folder, start, plans[-1], load_all(ledger)), started=records[0]["t"])
+        runs = [run for run in load_all(ledger) if run.started <= until]
+        return cls(**_read(folder, start, plans[-1], runs), started=records[0]["t"])
+
+
+def ablation_of(recipe: Recipe, workload: dict[str, Any], ledger: Ledger) -> Ablation | None:
+    """The newest complete ablation of a recipe on a workload, if the ledger has one."""
+    same = ("name", "data", "target", "better")
+    for folder in reversed(ledger.ablations):
+        records = [record for path in attempt_files(folder) for record in read(path)[0]]
+        fits = records and records[0].get("recipe") == recipe.to_dict()
+        if not fits or any(records[0]["workload"].get(key) != workload.get(key) for key in same):
+            continue
+        if records[-1]["kind"] == "end" and (found := Ablation.load(folder, ledger)).complete:
+            return found
+    return None
 
 
 def _read(folder: Path, start: Record, plan: Record, runs: Iterable[Run]) -> dict[str, Any]:

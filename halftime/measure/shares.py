@@ -57,6 +57,7 @@ class Effect:
         n: paired seeds.
         bound: "", "at least" or "at most", where misses make the estimate one-sided.
         drawn: standard error of the logarithm that comes from the orders that were drawn; None where all were.
+        missed: runs behind it that missed the target.
         why: in words, why there is no estimate.
     """
 
@@ -66,6 +67,7 @@ class Effect:
     n: int = 0
     bound: str = ""
     drawn: float | None = None
+    missed: int = 0
     why: str = ""
 
 
@@ -93,15 +95,16 @@ def contrast(weights: Weights, cells: Cells, drawn: float | None = None) -> Effe
         return Effect(None, why="no seed is complete yet")
     if any(column[seed].failed for column in columns for seed in seeds):
         return Effect(None, n=len(seeds), why="a run failed")
-    missed = {weight > 0 for key, weight in used.items() for seed in seeds if not cells[key][seed].met}
+    misses = [weight > 0 for key, weight in used.items() for seed in seeds if not cells[key][seed].met]
+    missed = set(misses)
     if len(missed) == 2:
-        return Effect(None, n=len(seeds), why="the target is missed on both sides")
+        return Effect(None, n=len(seeds), missed=len(misses), why="the target is missed on both sides")
     logs = [math.fsum(w * math.log(cells[key][seed].seconds) for key, w in used.items()) for seed in seeds]
     mean = math.fsum(logs) / len(logs)
     low, high = _ends(logs, drawn or 0.0)
     low, high = (-math.inf if False in missed else low), (math.inf if True in missed else high)
     bound = "at least" if True in missed else "at most" if False in missed else ""
-    return Effect(_exp(mean), _exp(low), _exp(high), len(seeds), bound, drawn)
+    return Effect(_exp(mean), _exp(low), _exp(high), len(seeds), bound, drawn, len(misses))
 
 
 def _ends(logs: Sequence[float], drawn: float) -> tuple[float, float]:

@@ -18,19 +18,20 @@ from halftime.ledger.lines import read
 from halftime.measure.ablation import Ablation
 from halftime.measure.judge import PROVED, PROVISIONAL, Arm
 from halftime.measure.proof import Proof
+from halftime.measure.receipt import MACHINE
 from halftime.measure.statistics import median
 from halftime.report import argument, figures, waiting, waterfall, words
 from halftime.run import Run, attempt_files
 
 HERE = Path(__file__).parent
-MACHINE = ("system", "cpu", "cores", "threads", "memory_gib", "gpu", "gpu_memory_gib", "cuda")  # nothing else is shown
 
 
-def proof_page(proof: Proof) -> str:
+def proof_page(proof: Proof, ablation: Ablation | None = None) -> str:
     """A proof as an HTML document: the verdict, what it rests on, what it does not say, and how to do it again.
 
     Args:
         proof: as loaded; also one that is not complete, or where runs missed or failed.
+        ablation: of its fast recipe, if there is one.
 
     Returns:
         The text of the file. It names no host, no user and no absolute path.
@@ -41,7 +42,7 @@ def proof_page(proof: Proof) -> str:
     keys = figures.arm_keys(proof)
     arms = [("base", proof.base), ("fast", proof.fast)]
     target, better = proof.workload["target"], proof.workload["better"]
-    return _render(
+    return render(
         "proof.html.jinja",
         title=argument.question(proof),
         proof=proof,
@@ -66,6 +67,7 @@ def proof_page(proof: Proof) -> str:
         same=argument.same(proof.base.recipe, proof.fast.recipe),
         rows=_rows(named),
         again=_again(proof),
+        ablation=taken_apart(ablation) if ablation else None,
         about=_about(proof.fingerprint),
         enough={"proved": PROVED, "provisional": PROVISIONAL},
     )
@@ -86,7 +88,7 @@ def runs_page(runs: Sequence[Run]) -> str:
     names = list(dict.fromkeys(str(run.workload["name"]) for run in runs))
     title = f"{words.count(len(runs), 'run')} of {', '.join(names[:3])}{' and more' * (len(names) > 3)}"
     prints = {json.dumps(_about(run.fingerprint), default=str): _about(run.fingerprint) for run in runs}
-    return _render(
+    return render(
         "runs.html.jinja",
         title=title if runs else "No runs",
         groups=[_group(i, group) for i, group in enumerate(groups.values())],
@@ -106,18 +108,18 @@ def ablation_page(found: Ablation) -> str:
     Returns:
         The text of the file. It names no host, no user and no absolute path.
     """
-    return _render(
+    return render(
         "ablation.html.jinja",
         title=f"What is each part of {argument.contrast(found.base, found.recipe)[1]} worth?",
         found=found,
-        ablation=_taken_apart(found),
+        ablation=taken_apart(found),
         rows=_rows([(run, "", "") for run in found.runs]),
         cost=_cost(found.runs),
         about=_about(found.fingerprint),
     )
 
 
-def _taken_apart(found: Ablation) -> dict[str, Any]:
+def taken_apart(found: Ablation) -> dict[str, Any]:
     """What a page shows of an ablation."""
     whole = waterfall.Fall.of("in all", found.whole)
     alone = waterfall.alone_of(found)
@@ -134,7 +136,7 @@ def _taken_apart(found: Ablation) -> dict[str, Any]:
     }
 
 
-def _render(template: str, **content: Any) -> str:
+def render(template: str, **content: Any) -> str:
     """Fill a template; every text is cleaned, then escaped."""
     style = (HERE / "page.css").read_text(encoding="utf-8")
     pages = Environment(

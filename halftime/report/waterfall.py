@@ -48,7 +48,7 @@ class Step(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Fall:
-    """A bar of a waterfall; `bound` is "at least" or "at most" where misses make it one-sided, `note` why it is none."""
+    """A bar of a waterfall; `bound` is "at least" or "at most" where a miss makes it one-sided; `note`: why none."""
 
     change: str
     ratio: float | None
@@ -244,8 +244,9 @@ def rows(found: Ablation) -> list[dict[str, str]]:
 def words(effect: Effect) -> str:
     """An effect with its interval, or why there is none."""
     step = Fall.of("", effect)
-    ends = interval(step)
-    return f"{NONE} ({ends})" if effect.estimate is None else _factor(step) + (f" ({ends})" if ends else "")
+    missed = f"{effect.missed} {'runs miss' if effect.missed > 1 else 'run misses'} it" if effect.missed else ""
+    more = "; ".join(filter(None, (interval(step), missed)))
+    return (NONE if effect.estimate is None else _factor(step)) + (f" ({more})" if more else "")
 
 
 def verdict(part: Part) -> str:
@@ -261,12 +262,16 @@ def notes(found: Ablation) -> list[str]:
     text = [f"{found.method}."]
     if found.parts and any(part.share.drawn for part in found.parts):
         worst = max(part.share.drawn or 0.0 for part in found.parts)
-        text.append(f"Drawing orders adds a standard error of up to {100 * worst:.1f} % to a share; the intervals hold it.")
+        text.append(
+            f"Drawing orders adds a standard error of up to {100 * worst:.1f} % to a share; the intervals hold it."
+        )
     text += [f"{name} cannot be trained: {why}." for name, why in found.refused.items()]
     missed = sum(not run.hit for run in found.runs)
     if missed:
         text.append(f"{missed} of {len(found.runs)} runs missed the target: they count as at least as long as trained.")
-    text.append("Every part trained at the rates that the recipe has: nothing was tuned anew after a change was left out.")
+    text.append(
+        "Every part trained at the rates that the recipe has: nothing was tuned anew after a change was left out."
+    )
     text.append("Each interval holds at 95 % on its own, not all of them together.")
     if not found.complete:
         text.append(f"{len(found.runs)} of {found.planned} runs are done.")

@@ -66,7 +66,9 @@ def ablate(
     base = default_base(recipe) if base is None else base
     kinds = changes(base, recipe)
     if len(kinds) > MOST:
-        raise BadRecipe(f"{len(kinds)} changes are too many to take apart, {MOST} are the most: give a --base nearer by")
+        raise BadRecipe(
+            f"{len(kinds)} changes are too many to take apart, {MOST} are the most: give a --base nearer by"
+        )
     plan = {
         "workload": identity(workload, recipe, 0, source)["workload"],
         "base": base.to_dict(),

@@ -69,9 +69,8 @@ def changes(base: Recipe, recipe: Recipe) -> list[Change]:
         gone |= {given_way} - {""}
         words = f"{method} in place of {given_way}" if given_way else f"{method}" if name in here else f"+ {method}"
         found.append(Change(name, words, method, (given_way,) if given_way else ()))
-    for name in here:
-        if name not in there and name not in gone:
-            found.append(Change(f"without {name}", f"without {name}", drops=(name,)))
+    gone |= set(there)
+    found += [Change(f"without {name}", f"without {name}", drops=(name,)) for name in here if name not in gone]
     budgets = [(r.epochs, r.steps, r.minutes) for r in (base, recipe)]
     if budgets[0] != budgets[1]:
         found.append(Change("budget", f"budget: {recipe.budget}", size=("epochs", "steps", "minutes")))

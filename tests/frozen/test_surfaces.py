@@ -136,8 +136,8 @@ COMMANDS = {
     "ablate": ["workload", "--recipe", "--base", "--seeds", "--orders", "--device", "--json", "--csv", "--out"],
     "runs": ["--json"],
     "show": ["run", "--json"],
-    "report": ["records", "--out", "--json"],
-    "ledger": ["what", "--json"],
+    "report": ["records", "--out", "--receipt", "--price", "--bullets", "--json"],
+    "ledger": ["what", "receipt", "--json"],
     "data": ["what", "source", "folder", "--sizes", "--json"],
 }  # fmt: skip
 
