@@ -167,7 +167,7 @@ def _brackets(receipt: Content) -> Question:
 def _misses(receipt: Content) -> Question:
     missed = [receipt[side]["n"] - receipt[side]["reached"] for side in ("before", "after")]
     text = f"{missed[0]} base and {missed[1]} fast runs missed the target."
-    text += " They count as at least as long as they were trained." if any(missed) else " None was left out."
+    text += " They count as at least as long as they were trained." if any(missed) else " Nothing was left out."
     return Question("Were failures left out?", text)
 
 

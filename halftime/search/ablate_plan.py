@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from halftime.errors import BadRecipe, InputError, shorten
+from halftime.errors import BadRecipe, InputError
 from halftime.places import Method
 from halftime.recipe import Recipe
 
@@ -107,24 +107,18 @@ def with_some(base: Recipe, recipe: Recipe, some: Iterable[Change]) -> Recipe:
     return made.replace(**rest) if rest else made
 
 
-def unfit(made: Recipe, recipe: Recipe) -> str:
-    """Why a part of a recipe cannot stand alone, in words, or nothing: the slot of the optimizer must be filled.
-
-    Without an optimizer the loop takes torch's SGD at its default rate, which nobody chose: it would look like a gain.
-    """
-    if recipe.get("optimizer") is None or made.get("optimizer") is not None:
-        return ""
-    others = ", ".join(type(m).__name__ for m in made.methods)
-    return (f"{others} would be" if others else "it would be") + (
-        f" left without {type(recipe.get('optimizer')).__name__} or any other optimizer: give a --base with one"
-    )
-
-
 def made_of(base: Recipe, recipe: Recipe, some: Iterable[Change]) -> tuple[Recipe | None, str]:
-    """The base with some of the changes, or why it cannot be."""
+    """The base with some of the changes, or why it cannot be.
+
+    What acts on an optimizer that the recipe chose is not tried without one: the loop would take torch's SGD at its
+    default rate, which nobody chose, and what it lacks would look like a gain of the rest. A bare base stays.
+    """
     try:
         made = with_some(base, recipe, some)
     except InputError as error:
-        return None, shorten(str(error), 200)[1:-1]
-    why = unfit(made, recipe)
-    return (None, why) if why else (made, "")
+        return None, str(error)
+    chosen = recipe.get("optimizer")
+    if chosen is None or made.get("optimizer") is not None or made == base:
+        return made, ""
+    names = ", ".join(type(method).__name__ for method in made.methods) or f"{made.budget}, batch {made.batch_size}"
+    return None, f"{names} would be left without {type(chosen).__name__} or any other optimizer: give a --base with one"
