@@ -26,6 +26,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--orders", type=int, default=8, metavar="N", help="orders of adding, drawn where there are over 3 changes (8)"
     )
+    parser.add_argument(
+        "--stretch",
+        type=int,
+        default=4,
+        metavar="N",
+        help="a part that misses the target is trained again, with up to N times its budget (4; 1: never)",
+    )
     parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; the fastest there is")
     parser.add_argument("--json", action="store_true", help="the table as one JSON document")
     parser.add_argument("--csv", metavar="FILE", help="write the table there, a row for each number")
@@ -47,6 +54,7 @@ def run(given: argparse.Namespace) -> int:
         read.recipe(given.base, known) if given.base else None,
         given.seeds,
         orders=given.orders,
+        stretch=given.stretch,
         device=given.device,
         source=source,
         quiet=True if given.json else None,

@@ -12,12 +12,11 @@ from halftime.errors import BadData
 from halftime.ledger.lines import Record, read
 from halftime.ledger.store import Ledger, load_all
 from halftime.measure import shares
+from halftime.measure.ablation_runs import ENDED, cell, chained, finite
 from halftime.measure.shares import Cell, Effect, Set
 from halftime.measure.statistics import Interval, difference
 from halftime.recipe import Recipe
 from halftime.run import Run, attempt_files
-
-ENDED = ("finished", "failed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +62,9 @@ class Ablation:
         of: how many orders can be trained in all, None where that is not known.
         wanted: how many orders were asked for.
         refused: why some recipes could not be trained, by what they would have been.
+        stretch: how many times its budget a recipe was given, at most, where it missed the target.
         runs: all that count.
-        planned: how many were planned.
+        open: trainings that are still to come, at least.
         fingerprint: code, packages and machine.
     """
 
@@ -83,23 +83,25 @@ class Ablation:
     of: int | None
     wanted: int
     refused: dict[str, str]
+    stretch: int
     runs: tuple[Run, ...]
-    planned: int
+    open: int
     fingerprint: dict[str, Any]
 
     @property
     def complete(self) -> bool:
         """Whether every run that was planned has ended."""
-        return len(self.runs) == self.planned
+        return self.open == 0
 
     @property
     def exact(self) -> bool:
         """Whether every order was looked at."""
         return self.of is not None and len(self.orders) >= self.of
 
-    def covers(self, seeds: Sequence[int], orders: int) -> bool:
+    def covers(self, seeds: Sequence[int], orders: int, stretch: int) -> bool:
         """Whether so much has been trained."""
-        return self.complete and set(seeds) <= set(self.seeds) and (self.exact or orders <= self.wanted)
+        enough = (self.exact or orders <= self.wanted) and stretch <= self.stretch
+        return self.complete and set(seeds) <= set(self.seeds) and enough
 
     @property
     def words(self) -> str:
@@ -171,16 +173,23 @@ def ablation_of(recipe: Recipe, workload: dict[str, Any], ledger: Ledger) -> Abl
 def _read(folder: Path, start: Record, plan: Record, runs: Iterable[Run]) -> dict[str, Any]:
     """The fields of an ablation, but for when it started."""
     seeds = tuple(start["seeds"])
-    named: dict[str, list[Set]] = {}
-    for one in plan["recipes"]:
-        if one["hash"]:
-            named.setdefault(f"{folder.name}/{one['hash']}", []).append(frozenset(one["changes"]))
-    mine = [run for run in runs if run.group in named and run.state in ENDED and run.seed in seeds]
-    found: dict[Set, dict[int, Run]] = {}
-    for run in mine:
-        for key in named[run.group]:
-            found.setdefault(key, {})[run.seed] = run
-    cells = {key: {seed: cell(run) for seed, run in by_seed.items()} for key, by_seed in found.items()}
+    keys = {frozenset(one["changes"]): str(one["hash"]) for one in plan["recipes"] if one["hash"]}
+    by_group: dict[tuple[str, int], Run] = {
+        (run.group.partition("/")[2], run.seed): run
+        for run in runs
+        if run.group.startswith(f"{folder.name}/") and run.state in ENDED and run.seed in seeds
+    }
+    cells: dict[Set, dict[int, Cell]] = {}
+    found: dict[Set, dict[int, list[Run]]] = {}
+    open_ = 0
+    for key, hashed in keys.items():
+        for seed in seeds:
+            chain, settled = chained(hashed, seed, by_group, start["stretch"])
+            open_ += not settled
+            if settled:
+                cells.setdefault(key, {})[seed] = cell(chain[-1])
+            found.setdefault(key, {})[seed] = chain
+    mine = {run.id: run for by_seed in found.values() for chain in by_seed.values() for run in chain}
     changes = [name for name, _ in start["changes"]]
     every, orders = frozenset(changes), tuple(map(tuple, plan["orders"]))
     refused = {_called(one["changes"]): one["refused"] for one in plan["recipes"] if one["refused"]}
@@ -194,11 +203,11 @@ def _read(folder: Path, start: Record, plan: Record, runs: Iterable[Run]) -> dic
     return {
         "id": folder.name, "folder": folder, "seeds": seeds, "parts": tuple(parts), "orders": orders,
         "base": Recipe.from_dict(start["base"], strangers=True), "of": plan["of"], "wanted": start["wanted"],
-        "recipe": Recipe.from_dict(start["recipe"], strangers=True), "refused": refused, "runs": tuple(mine),
+        "recipe": Recipe.from_dict(start["recipe"], strangers=True), "refused": refused, "runs": tuple(mine.values()),
         "whole": shares.contrast(shares.whole(every), cells),
         "interaction": Effect(None, why=f"a change has no factor alone: {alone.why}") if alone
         else shares.contrast(shares.interaction(every), cells),
-        "planned": len(named) * len(seeds),
+        "open": open_, "stretch": start["stretch"],
         **{name: start[name] for name in ("workload", "device", "fingerprint")},
     }  # fmt: skip
 
@@ -222,17 +231,18 @@ def _effects(
     return found[0], found[1], shares.contrast(shares.share(name, orders), cells, drawn)
 
 
-def _score(less: dict[int, Run], whole: dict[int, Run], way: float) -> Interval | None:
-    """How much higher the final score is with the change."""
-    both = [(a.score, b.score) for seed, a in less.items() if (b := whole.get(seed))]
+def _score(less: dict[int, list[Run]], whole: dict[int, list[Run]], way: float) -> Interval | None:
+    """How much higher the final score is with the change, at the same budget."""
+    pairs_of = [(a[0], b[0]) for seed, a in less.items() if a and (b := whole.get(seed))]
+    both = [(a.score, b.score) for a, b in pairs_of]
     pairs = [(way * a, way * b) for a, b in both if a is not None and b is not None]
     return difference([a for a, _ in pairs], [b for _, b in pairs]) if pairs else None
 
 
-def _ids(found: dict[Set, dict[int, Run]], name: str, every: Set) -> tuple[str, ...]:
+def _ids(found: dict[Set, dict[int, list[Run]]], name: str, every: Set) -> tuple[str, ...]:
     """Runs behind "alone" and "without"."""
     keys = [frozenset[str](), frozenset({name}), every - {name}, every]
-    return tuple(dict.fromkeys(run.id for key in keys for run in found.get(key, {}).values()))
+    return tuple(dict.fromkeys(run.id for key in keys for chain in found.get(key, {}).values() for run in chain))
 
 
 def _called(changes: Iterable[str]) -> str:
@@ -240,28 +250,6 @@ def _called(changes: Iterable[str]) -> str:
     return " + ".join(sorted(changes)) or "base"
 
 
-def cell(run: Run) -> Cell:
-    """What a run says of the time to its target; the later end of the bracket counts, as in a proof."""
-    failed = run.state == "failed"
-    return Cell(max(run.hit[1] if run.hit else run.seconds, 1e-9), run.hit is not None and not failed, failed)
-
-
-def digests(runs: Iterable[Run]) -> dict[str, str]:
-    """What each run's records digest to, so that a later edit shows."""
-    return {run.id: read(attempt_files(run.folder)[-1])[0][-1].get("digest", "") for run in runs}
-
-
 def factor(effect: Effect) -> str:
     """An effect in a few characters, such as 'at least 2.31×', or a dash."""
     return "–" if effect.estimate is None else f"{effect.bound} {effect.estimate:.2f}×".strip()
-
-
-def finite(one: Any) -> dict[str, Any]:
-    """A dataclass as JSON sees it: infinite numbers are null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(v) for key, v in value.items()}
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return {key: plain(value) for key, value in dataclasses.asdict(one).items()}

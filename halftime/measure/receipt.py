@@ -17,7 +17,8 @@ from typing import Any
 from halftime.errors import BadData, BadValue, shorten
 from halftime.ledger.lines import Record, Writer, read
 from halftime.ledger.store import Ledger, load_all
-from halftime.measure.ablation import Ablation, ablation_of, finite
+from halftime.measure.ablation import Ablation, ablation_of
+from halftime.measure.ablation_runs import finite
 from halftime.measure.judge import Arm
 from halftime.measure.proof import Proof
 from halftime.measure.statistics import median, speedup

@@ -266,13 +266,26 @@ def notes(found: Ablation) -> list[str]:
             f"Drawing orders adds a standard error of up to {100 * worst:.1f} % to a share; the intervals hold it."
         )
     text += [f"{name} cannot be trained: {why}." for name, why in found.refused.items()]
-    missed = sum(not run.hit for run in found.runs)
-    if missed:
-        text.append(f"{missed} of {len(found.runs)} runs missed the target: they count as at least as long as trained.")
+    text += _missed(found)
     text.append(
         "Every part trained at the rates that the recipe has: nothing was tuned anew after a change was left out."
     )
     text.append("Each interval holds at 95 % on its own, not all of them together.")
     if not found.complete:
-        text.append(f"{len(found.runs)} of {found.planned} runs are done.")
+        text.append(f"{len(found.runs)} runs are done, {found.open} or more are still to come.")
     return [one[0].upper() + one[1:] for one in text]
+
+
+def _missed(found: Ablation) -> list[str]:
+    """What was done about runs that missed the target."""
+    missed = sum(not run.hit for run in found.runs)
+    if not missed:
+        return []
+    text = f"{missed} of {len(found.runs)} runs missed the target"
+    if found.stretch == 1:
+        return [f"{text}: they count as at least as long as trained."]
+    return [
+        f"{text}. Each such recipe was trained again on that seed with twice the budget, up to {found.stretch} times it. "
+        + "What missed then, too, counts as at least as long as trained. A time beyond one budget is known to about a "
+        + "factor of two: where the rate decays, the target is met near the end."
+    ]

@@ -11,18 +11,20 @@ from halftime.errors import BadData, BadRecipe, BadValue, BadWorkload, InputErro
 from halftime.ledger.fingerprint import fingerprint
 from halftime.ledger.lines import Writer, read
 from halftime.ledger.resume import identity
-from halftime.ledger.store import Ledger
+from halftime.ledger.store import Ledger, load_all
 from halftime.measure import shares
-from halftime.measure.ablation import Ablation, digests
+from halftime.measure.ablation import Ablation
+from halftime.measure.ablation_runs import budgets, digests, group_of
 from halftime.measure.device import pick
 from halftime.recipe import Recipe
-from halftime.run import attempt_files
+from halftime.run import Run, attempt_files
 from halftime.search.ablate_plan import Change, changes, default_base, made_of
 from halftime.search.prove import train_once, warm_up
 from halftime.workload import Workload
 
 FIRST = 60_000  # its seeds are its own: nothing was chosen by them, and no proof rests on them
 ORDERS = 8  # drawn, where there are too many changes for all orders
+STRETCH = 4
 MOST = 12  # changes
 
 
@@ -33,6 +35,7 @@ def ablate(
     seeds: int = 5,
     *,
     orders: int = ORDERS,
+    stretch: int = STRETCH,
     device: str | None = None,
     ledger: Ledger | str | Path | None = None,
     quiet: bool | None = None,
@@ -41,8 +44,10 @@ def ablate(
 ) -> Ablation:
     """Measure what each change of a recipe is worth: added to the base alone, left out, and averaged over orders.
 
-    Every recipe trains on the same seeds, in random order within each seed, after a short warm-up of each. The same
-    call on the same code, data and machine goes on where it was, trains nothing twice, and adds more seeds or orders.
+    Every recipe trains on the same seeds, in random order within each seed, after a short warm-up of each. A part of a
+    good recipe often misses the target within the recipe's budget; it is trained again with twice as much, and so on up
+    to `stretch` times as much, so that there is a time to compare. What misses then, too, counts as at least as long.
+    The same call on the same code, data and machine goes on where it was, trains nothing twice, and adds what is new.
 
     Args:
         workload: must have a target.
@@ -50,6 +55,7 @@ def ablate(
         base: to begin from; the recipe's optimizer alone if None.
         seeds: 2 or more give intervals.
         orders: in which changes are added, drawn where there are more than three changes.
+        stretch: how many times its budget a recipe gets, at most, where it misses the target; 1 gives no second try.
         device: as in `train`.
         ledger: as in `train`.
         quiet: as in `train`.
@@ -60,7 +66,7 @@ def ablate(
         BadWorkload: no target. BadValue: no seeds, no orders. BadRecipe: recipe and base do not differ, or one of them
         cannot be trained.
     """
-    _check(workload, seeds, orders)
+    _check(workload, seeds, orders, stretch)
     where, ledger = pick(device), ledger if isinstance(ledger, Ledger) else Ledger(ledger)
     ledger.check_writable()
     base = default_base(recipe) if base is None else base
@@ -80,19 +86,20 @@ def ablate(
     folder = _same(ledger, plan) or ledger.new("ablation")
     wanted = list(range(FIRST, FIRST + seeds))
     before = _known(folder, ledger)
-    if before is not None and before.covers(wanted, orders):
+    if before is not None and before.covers(wanted, orders, stretch):
         return before
     with Writer(ledger.attempt(folder)) as log:
-        log.record("start", durable=True, ablation=folder.name, seeds=wanted, wanted=orders, **plan)
+        log.record("start", durable=True, ablation=folder.name, seeds=wanted, wanted=orders, stretch=stretch, **plan)
         parts = Parts(workload, base, recipe, kinds, device)
         taken, of = shares.orders_of([c.name for c in kinds], orders, parts.possible, recipe.hash + base.hash)
         parts.needed(taken)
         log.record("planned", orders=taken, of=of, recipes=parts.to_list())
         told(parts.words(seeds))
         for seed in wanted:
-            for made in parts.shuffled(f"{folder.name} {seed}"):
-                group = f"{folder.name}/{made.hash}"
-                train_once(workload, made, seed, group, ledger, device=device, quiet=quiet, source=source)
+            made = parts.shuffled(f"{folder.name} {seed}")
+            for times in budgets(stretch):
+                made = _train(workload, made, times, seed, folder.name, ledger,
+                              device=device, quiet=quiet, source=source)  # fmt: skip
         found = Ablation.load(folder, ledger)
         log.record("judged", words=found.words, runs=digests(found.runs))
         log.end("finished")
@@ -159,13 +166,38 @@ class Parts:
 
     def words(self, seeds: int) -> str:
         """What will be trained."""
-        return f"{len(self._used)} recipes of {len(self.kinds)} changes × {seeds} seeds: {len(self._used) * seeds} runs"
+        kinds = f"{len(self.kinds)} change{'s' * (len(self.kinds) > 1)}"
+        runs = f"{len(self._used) * seeds} runs, and longer ones of what misses the target"
+        return f"{len(self._used)} recipes of {kinds} × {seeds} seeds: {runs}"
 
 
-def _check(workload: Workload, seeds: int, orders: int) -> None:
+def _train(
+    workload: Workload, made: list[Recipe], times: int, seed: int, name: str, ledger: Ledger, **how: Any
+) -> list[Recipe]:
+    """Train recipes at a multiple of their budget; those that missed the target then."""
+    groups = {f"{name}/{group_of(one.hash, times)}": one for one in made}
+    for group, one in groups.items():
+        train_once(workload, longer(one, times), seed, group, ledger, **how)
+    missed = {run.group for run in load_all(ledger) if run.seed == seed and _missed(run)}
+    return [one for group, one in groups.items() if group in missed]
+
+
+def longer(recipe: Recipe, times: int) -> Recipe:
+    """A recipe with so many times its budget."""
+    if times == 1:
+        return recipe
+    name = next(n for n in ("epochs", "steps", "minutes") if getattr(recipe, n) is not None)
+    return recipe.replace(**{name: getattr(recipe, name) * times})
+
+
+def _missed(run: Run) -> bool:
+    return run.hit is None and run.state == "finished"
+
+
+def _check(workload: Workload, seeds: int, orders: int, stretch: int) -> None:
     if workload.target is None:
         raise BadWorkload(f"{workload.name} has no target, so nothing can reach it sooner: give it one")
-    for name, value in (("seeds", seeds), ("orders", orders)):
+    for name, value in (("seeds", seeds), ("orders", orders), ("stretch", stretch)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
             raise BadValue(f"{name} must be a whole number from 1 to 1000, not {shorten(value)}")
 

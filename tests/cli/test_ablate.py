@@ -27,7 +27,7 @@ def files(own_folder: Path) -> None:
 def test_ablate_prints_writes_and_is_quick_the_second_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*ABLATE, "--csv", "table.csv", "--out", "page.html") == 0
     shown = capsys.readouterr()
-    assert "2 recipes of 1 changes × 2 seeds: 4 runs" in shown.err
+    assert "2 recipes of 1 change × 2 seeds: 4 runs" in shown.err
     for words in ("OneCycle", "in all", "interaction", "leave one out"):
         assert words in shown.out
     with Path("table.csv").open() as file:

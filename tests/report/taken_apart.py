@@ -8,7 +8,8 @@ from typing import Any
 from halftime.ledger.lines import Writer
 from halftime.ledger.store import Ledger
 from halftime.measure import shares
-from halftime.measure.ablation import Ablation, digests
+from halftime.measure.ablation import Ablation
+from halftime.measure.ablation_runs import digests
 from halftime.recipe import Recipe
 from halftime.search.ablate_plan import changes, with_some
 from tests.report.records import FINGERPRINT, WORKLOAD, curve, write_run
@@ -42,8 +43,8 @@ def write_ablation(
     ]
     with Writer(ledger.attempt(folder)) as log:
         log.record(
-            "start", ablation=folder.name, seeds=list(range(seeds)), wanted=8, workload=WORKLOAD, device="cpu",
-            base=base.to_dict(), recipe=recipe.to_dict(), changes=[[one.name, one.words] for one in kinds],
+            "start", ablation=folder.name, seeds=list(range(seeds)), wanted=8, stretch=1, workload=WORKLOAD,
+            device="cpu", base=base.to_dict(), recipe=recipe.to_dict(), changes=[[one.name, one.words] for one in kinds],
             fingerprint=FINGERPRINT,
         )  # fmt: skip
         log.record("planned", orders=orders, of=of, recipes=recipes)

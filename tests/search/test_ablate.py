@@ -71,7 +71,7 @@ def test_planted_effects_are_found(ledger: Ledger, monkeypatch: pytest.MonkeyPat
     """Two that help only together: alone nothing, left out all, shared evenly, and the interaction is the whole."""
     trained = planted(monkeypatch, lambda names: 8.0 if {"OneCycle", "LabelSmoothing"} <= names else 32.0)
     found = ablate(make_task(), THREE, seeds=3, ledger=ledger, quiet=True)
-    assert len(trained) == found.planned == len(found.runs) == 12
+    assert len(trained) == len(found.runs) == 12
     assert found.exact
     for part in found.parts:
         assert part.alone.estimate == pytest.approx(1.0, abs=0.01)
@@ -161,3 +161,35 @@ def test_methods_that_refuse_each_other_leave_the_orders_that_can_be(
     assert found.parts[0].alone.estimate is None
     assert "no fused kernel" in found.parts[0].alone.why
     assert found.parts[0].share.estimate == pytest.approx(2.0, rel=0.01)
+
+
+def test_what_misses_gets_more_time_and_what_misses_then_is_a_bound(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rewritten records meet the target only where the plant says so: others keep their real score, a miss."""
+    real = module.train
+
+    def train(*args: Any, **kwargs: Any) -> Run:
+        run = real(*args, **kwargs)
+        names = {type(m).__name__ for m in run.recipe.methods}
+        if kwargs.get("group") and ("OneCycle" in names or run.recipe.steps == 16):
+            rewrite(run.folder, float(run.recipe.steps or 0))
+        return run
+
+    monkeypatch.setattr(module, "train", train)
+    task, fast = make_task(target=0.9, score=never), ONE.plus(OneCycle())
+    short = ablate(task, fast, seeds=2, stretch=1, ledger=ledger, quiet=True)
+    assert (short.whole.bound, len(short.runs)) == ("at least", 4)
+    found = ablate(task, fast, seeds=2, ledger=ledger, quiet=True)
+    assert found.id == short.id
+    assert found.whole.estimate == pytest.approx(4.0)
+    assert found.whole.bound == ""
+    assert len(found.runs) == 2 + 2 * 3, "once, twice and four times the budget of the base"
+    assert found.complete
+    assert ablate(task, fast, seeds=2, stretch=2, ledger=ledger, quiet=True) == found
+    assert verify(ledger).wrong == []
+
+
+def never(outputs: Any, targets: Any) -> Any:
+    """A score that no training reaches."""
+    return outputs.sum() * 0.0
