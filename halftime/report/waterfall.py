@@ -285,7 +285,7 @@ def _missed(found: Ablation) -> list[str]:
     if found.stretch == 1:
         return [f"{text}: they count as at least as long as trained."]
     return [
-        f"{text}. Each such recipe was trained again on that seed with twice the budget, up to {found.stretch} times it. "
-        + "What missed then, too, counts as at least as long as trained. A time beyond one budget is known to about a "
-        + "factor of two: where the rate decays, the target is met near the end."
+        f"{text}. Each such part was trained again on that seed with twice the budget, up to {found.stretch} times it.",
+        "What missed then, too, counts as at least as long as trained.",
+        "A time beyond one budget is known to about a factor of two: a rate that decays meets the target near its end.",
     ]

@@ -44,8 +44,8 @@ def write_ablation(
     with Writer(ledger.attempt(folder)) as log:
         log.record(
             "start", ablation=folder.name, seeds=list(range(seeds)), wanted=8, stretch=1, workload=WORKLOAD,
-            device="cpu", base=base.to_dict(), recipe=recipe.to_dict(), changes=[[one.name, one.words] for one in kinds],
-            fingerprint=FINGERPRINT,
+            device="cpu", base=base.to_dict(), recipe=recipe.to_dict(), fingerprint=FINGERPRINT,
+            changes=[[one.name, one.words] for one in kinds],
         )  # fmt: skip
         log.record("planned", orders=orders, of=of, recipes=recipes)
         for key, times in hits.items():
