@@ -58,7 +58,7 @@ def measured(figure: Figure) -> str:
         rate = f"rate at most {high:.1%}" if not figure["median"] else f"rate {low:.1%} to {high:.1%}"
         return f"{figure['median']} of {figure['n']} {figure['unit']} (95 %: {rate.replace('%', ' %')})"
     median, low, high = (number(v) for v in (figure["median"], low, high))
-    return f"{median} {figure['unit']} (quartiles {low} to {high})"
+    return f"{median} {figure['unit']} ({figure['spread_is']} {low} to {high})"
 
 
 def number(value: Any) -> str:

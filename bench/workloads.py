@@ -17,8 +17,10 @@ from halftime.errors import unknown
 from halftime.workloads import get
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
-ON_CPU = ("digits", "fashion_mnist", "cifar10", "shakespeare")
-PREDICTED = {"digits": "1 to 5", "fashion_mnist": "20 to 60", "cifar10": "20 to 60", "shakespeare": "20 to 60"}
+ON_CPU = ("digits", "fashion_mnist", "cifar10", "shakespeare", "blood_cells")
+PREDICTED = {"digits": "1 to 5", "fashion_mnist": "20 to 60", "cifar10": "20 to 60", "shakespeare": "20 to 60"} | {
+    "blood_cells": "8 to 30"
+}
 
 
 def recipe_of(name: str) -> tuple[Path, ht.Recipe]:

@@ -8,6 +8,7 @@ HalftimeError
 │   ├── BadWorkload       network, data, loss and target do not fit each other
 │   ├── BadData           data that is missing, empty, unlabelled or damaged
 │   └── BadCheckpoint     a checkpoint that is missing, truncated or tampered with
+├── Lost                  another rank of a training on several devices is gone
 ├── Diverged              a training that cannot go on; its run is recorded as failed, with the reason
 └── StorageError          the disk is full or read-only: nothing half-written is left, exit code 2
 Stopped                   Ctrl-C or SIGTERM was obeyed; a KeyboardInterrupt, so that loops around us stop too
@@ -55,6 +56,10 @@ class BadData(InputError):
 
 class BadCheckpoint(InputError):
     """A checkpoint that is missing, truncated or tampered with."""
+
+
+class Lost(HalftimeError):
+    """Another rank of a training on several devices is gone."""
 
 
 class Diverged(HalftimeError):

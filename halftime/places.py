@@ -132,6 +132,7 @@ class Method(Places):
     after: ClassVar[tuple[str, ...]] = ()  # methods or slots that act earlier wherever both act
     exact: ClassVar[bool] = False  # changes results by rounding at most
     needs: ClassVar[frozenset[str]] = frozenset()  # facts about workload and machine, see `workload.FACTS`
+    devices: ClassVar[tuple[str, ...]] = ()  # proved on several that "replicate" the network, or "shard" it
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = types.MappingProxyType({})  # what a search may try
 
     def __init_subclass__(cls) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import socket
 import time
@@ -18,13 +19,17 @@ SILENT = 300.0  # seconds without a sign of life after which a run on another ma
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One look at the network: after `step` steps and `seconds` of training."""
+    """One look at the network: after `step` steps and `seconds` of training.
+
+    `scores` are values besides the one that is judged, by name; empty for most workloads.
+    """
 
     step: int
     progress: float
     seconds: float
     score: float
     loss: float
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +113,8 @@ class Run:
         attempts, digests = [records for records, _ in files if records], [intact for _, intact in files]
         start, (state, reason) = attempts[0][0], _state(attempts[-1])
         ends = [_end(attempt) for attempt in attempts]
-        joules = [end["joules"] for end in ends if end.get("joules") is not None]
+        ranks = [attempt[0].get("ranks", 1) for attempt in attempts]
+        joules = [e["joules"] for e, n in zip(ends, ranks, strict=True) if e.get("joules") is not None and n == 1]
         purposes = sorted({purpose for end in ends for purpose in end["spans"]})
         plans = [r["segments"] for attempt in attempts for r in attempt if "segments" in r]
         return cls(
@@ -118,7 +124,8 @@ class Run:
             attempts=len(attempts), steps=ends[-1]["step"], tried=ends[-1]["tried"],
             receipt=ends[-1]["receipt"], seconds=ends[-1]["seconds"],
             spans={purpose: sum(end["spans"].get(purpose, 0.0) for end in ends) for purpose in purposes},
-            device_seconds=sum(end["held"] for end in ends), joules=sum(joules) if joules else None,
+            device_seconds=sum(end["held"] * n for end, n in zip(ends, ranks, strict=True)),
+            joules=sum(joules) if joules else None,
             evaluations=_evaluations(attempts), fingerprint=attempts[-1][0]["fingerprint"],
             plan=tuple((int(a), float(b), int(c)) for a, b, c in (plans[-1] if plans else [])),
             events=tuple(r["text"] for attempt in attempts for r in attempt if r["kind"] == "event"),
@@ -132,7 +139,9 @@ def _evaluations(attempts: list[list[Record]]) -> tuple[Evaluation, ...]:
     names = [f.name for f in dataclasses.fields(Evaluation)]
     for attempt in attempts:
         found = {step: e for step, e in found.items() if step <= attempt[0]["step"]}
-        found |= {r["step"]: Evaluation(*(r[name] for name in names)) for r in attempt if r["kind"] == "evaluation"}
+        told = [r for r in attempt if r["kind"] == "evaluation"]
+        looks: list[Record] = [{n: math.nan if r[n] is None else r[n] for n in names if n in r} for r in told]
+        found |= {look["step"]: Evaluation(**look) for look in looks}
     return tuple(found.values())
 
 

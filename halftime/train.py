@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as packed
 
+from halftime.data import ranks
 from halftime.data.batch import mapped, micro_batches, on_device, split
 from halftime.data.feed import Feed
 from halftime.diagnose.diverged import explain
 from halftime.diagnose.misfit import check
 from halftime.errors import BadRecipe, Diverged, Stopped
-from halftime.ledger import checkpoint
 from halftime.ledger import resume as going_on
 from halftime.ledger.interrupts import Interrupts
 from halftime.ledger.store import Ledger
@@ -29,7 +28,7 @@ from halftime.measure.clock import Clock
 from halftime.measure.cost import Energy
 from halftime.measure.device import pick
 from halftime.measure.plan import Pacer, Plan
-from halftime.measure.score import apply, evaluate
+from halftime.measure.score import apply, evaluate, named
 from halftime.places import PLACES, Backward, Update, overrides, plain_backward, plain_update
 from halftime.recipe import Recipe
 from halftime.report.live import Live
@@ -88,7 +87,8 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         >>> ht.train(task, ht.Recipe([AdamW(lr=0.1), OneCycle()], epochs=20, batch_size=64), quiet=True).verdict
         'reached 0.95'
     """
-    where, ledger = pick(device), ledger if isinstance(ledger, Ledger) else Ledger(ledger)
+    team = ranks.join(recipe.get("devices") is not None)
+    where, ledger = pick(team.device(device)), ledger if isinstance(ledger, Ledger) else Ledger(ledger)
     clock, energy = Clock(where), Energy(where)
     ledger.check_writable()
     facts = going_on.identity(workload, recipe, seed, source, group)
@@ -123,7 +123,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     going_on.restore(state, network, optimizer, acting)  # gives the optimizer new groups
     groups = [(g, g.setdefault("initial_lr", g["lr"])) for g in optimizer.param_groups]
 
-    folder = ledger.find(resume) if resume else ledger.new("run")
+    folder = Path(team.told(str(ledger.find(resume) if resume else ledger.new("run"))))
     log = going_on.begin(ledger, folder, facts, step, clock.already, where)
     losses: list[Any] = []
     tried = state.get("tried", step)  # batches so far: more than steps, where some were not applied
@@ -149,7 +149,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
             log.record("checkpoint", durable=True, **standing())
             about = {"plan": plan.segments, "paced": pacer is not None, "seconds": clock.seconds}
             about |= {"tried": tried, "receipt": feed.served.receipt}
-            checkpoint.write(folder / "checkpoints", step, going_on.state(network, optimizer, acting, where, **about))
+            going_on.save(folder, step, network, optimizer, acting, where, **about)
         return step
 
     def judge() -> None:
@@ -157,14 +157,15 @@ def train(  # noqa: C901 - the one function that is allowed to be long
             score, loss = evaluate(workload, model, where)
         for hear in listeners:
             hear(workload.signed(score))
-        log.record("evaluation", progress=plan.progress(step), score=score, loss=loss, **standing())
+        log.record("evaluation", progress=plan.progress(step), score=score, loss=loss, **named(workload), **standing())
         live.judged(step, plan.total, clock.seconds, score)
 
     model.train()
-    live = Live(workload.name, recipe, seed, workload.target, quiet)
+    live = Live(workload.name, recipe, seed, workload.target, quiet if team.first else True)
     with contextlib.suppress(Diverged), log, Interrupts() as stop, live, contextlib.ExitStack() as ending:
         if state.get("notice"):
             log.record("event", text=live.say(state["notice"]))
+        ending.enter_context(team.together())
         batches = ending.enter_context(contextlib.closing(feed.batches(tried, state.get("receipt", ""))))
         while step < plan.total:
             progress = plan.progress(step)
@@ -182,14 +183,14 @@ def train(  # noqa: C901 - the one function that is allowed to be long
                 follow(progress)
             step += applied
             if applied:
-                log.step(step, losses, groups[0][0]["lr"], wait, began)
-            if applied and pacer and pacer.tick(step, clock.seconds):
+                log.step(step, losses, groups[0][0]["lr"], wait, began, feed.served.ready)
+            stopping, saving, due, now = team.agree(stop.signal, clock.seconds >= next_save, log.due(), clock.seconds)
+            if applied and pacer and pacer.tick(step, now):
                 log.record("event", text=f"planned anew at step {step}: {plan.total} steps in all")
             judging = applied and plan.due(step, workload.evaluations)
-            stopping = stop.signal  # looked at once: a signal that comes later waits for the next step
-            saving = stopping is not None or clock.seconds >= next_save
-            looking = judging or saving or log.due()
-            if looking and (bad := log.flush(wait=judging or saving)):
+            saving = saving or stopping is not None
+            looking = judging or saving or due
+            if looking and (bad := log.flush(wait=judging or saving or team.world > 1)):
                 reason = explain(bad[1], folder, split(feed.look(bad[1] - 1 + tried - step)), bool(forwards))
                 log.end("failed", reason=live.say(reason), **standing())
                 break
@@ -206,10 +207,9 @@ def train(  # noqa: C901 - the one function that is allowed to be long
                 raise Stopped(folder.name, step, stopping)
         else:
             with _all(contexts):  # such as the averaged weights: what was judged is what is kept
-                weights = {name: t.detach().cpu().clone().contiguous() for name, t in network.state_dict().items()}
-            checkpoint.replace(folder / "weights.safetensors", packed(weights))
+                going_on.keep(folder, network)
             log.end("finished", **standing(), segments=plan.segments)
-            checkpoint.remove(folder / "checkpoints")
+            going_on.clear(folder)
     return Run.load(folder)
 
 

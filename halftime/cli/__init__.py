@@ -6,27 +6,32 @@ import argparse
 import importlib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from halftime.errors import HalftimeError, Stopped, unknown
+from halftime.errors import HalftimeError, Lost, Stopped, unknown
 
+MANNERS = 2.0  # seconds that other ranks leave to rank 0
 VERBS = {
     "demo": "the whole story in a few minutes, offline",
     "workloads": "what can be trained out of the box",
-    "methods": "the speed-ups there are",
+    "methods": "the speed-ups there are, and what each was measured to give",
+    "evidence": "measure what a method gives, against the same recipe without it",
     "train": "train a workload by a recipe",
     "tune": "choose a recipe's learning rate from short full trainings",
     "diagnose": "say what the training waits for, and what would help",
+    "search": "find a faster recipe within some hours, and prove it",
     "noise": "how much runs differ by luck, and what it costs to show a gain",
     "prove": "show whether one recipe reaches the target sooner than another",
     "ablate": "take a recipe apart: what each of its changes is worth",
+    "export": "write a recipe as a plain PyTorch script that needs no halftime",
     "runs": "list the ledger",
     "show": "one run of the ledger",
     "report": "write a page about a proof or about runs",
     "ledger": "rebuild the ledger's index, or verify its records",
-    "data": "pack a workload's data into flat files, look at a pack, or verify it",
+    "data": "pack a workload's data, look at a pack or verify it, or see which samples are useful",
 }
 
 
@@ -62,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.arguments(inner)
         return int(module.run(inner.parse_args(given[1:])))
     except HalftimeError as error:
+        if os.environ.get("RANK", "0") != "0" and not isinstance(error, Lost):
+            time.sleep(MANNERS)  # rank 0 says it too, and then torchrun ends this one: one line, not one a rank
         fail(f"halftime: {error}")
     except Stopped as stopped:
         fail(f"halftime: {stopped}", 128 + stopped.signal)

@@ -24,8 +24,12 @@ def run(given: argparse.Namespace) -> int:
         return 0
     print(summary(found))
     print("\nmethods\n" + ("\n".join(f"  {m}" for m in found.recipe.methods) or "  none: the bare loop"))
-    rows = [[e.step, f"{e.progress:.0%}", e.seconds, e.score, e.loss] for e in found.evaluations]
-    print("\n" + table(["step", "progress", "seconds", "score", "loss"], rows))
+    names = list(dict.fromkeys(name for e in found.evaluations for name in e.scores))
+    rows = [
+        [e.step, f"{e.progress:.0%}", e.seconds, e.score, e.loss, *(e.scores.get(name) for name in names)]
+        for e in found.evaluations
+    ]
+    print("\n" + table(["step", "progress", "seconds", "score", "loss", *names], rows))
     for event in found.events:
         print(f"event: {event}")
     machine, packages = found.fingerprint["machine"], found.fingerprint["packages"]

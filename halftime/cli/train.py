@@ -43,6 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train, then print a summary or the record."""
+    from halftime.data.ranks import here
     from halftime.ledger.store import Ledger
     from halftime.recipe import Recipe
     from halftime.report.tables import summary
@@ -60,7 +61,8 @@ def run(given: argparse.Namespace) -> int:
     again = given.resume and not _recipe_given(given)
     recipe = Recipe.from_dict(before.recipe.to_dict(), known) if again else _recipe(given, known)
     found = train(workload, recipe, seed, device=device, resume=given.resume, source=source, quiet=None)
-    read.print_json(found.to_dict()) if given.json else print(summary(found))
+    if here().first:
+        read.print_json(found.to_dict()) if given.json else print(summary(found))
     return 0 if found.state == "finished" and (found.hit or workload.target is None) else 1
 
 

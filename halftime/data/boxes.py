@@ -6,6 +6,9 @@ numbers of boxes: rows that stand for no box are all 0 and have the class `NONE`
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -57,6 +60,34 @@ def visible(boxes: Tensor, classes: Tensor, height: int, width: int, least: floa
     before, after = _area(boxes), _area(cut)
     kept = (classes != NONE) & (after > 0) & (after >= least * before)
     return cut * kept[:, :, None], torch.where(kept, classes, torch.full_like(classes, NONE))
+
+
+def followed(targets: Any, change: Callable[[Tensor], Tensor], height: int, width: int) -> Any:
+    """The targets of images that were moved, turned or resized as a whole batch.
+
+    Args:
+        targets: boxes [B, N, 4] under "boxes" are changed where their "classes" [B, N] stand beside them.
+        change: the boxes before -> those after, in pixels.
+        height: of the images afterwards.
+        width: of the images afterwards.
+
+    Example:
+        >>> targets = {"boxes": torch.tensor([[[2.0, 2, 4, 6]]]), "classes": torch.tensor([[1]])}
+        >>> followed(targets, lambda boxes: boxes / 2, 4, 4)["boxes"].tolist()
+        [[[1.0, 1.0, 2.0, 3.0]]]
+    """
+    if not has_boxes(targets):
+        return targets
+    boxes, classes = visible(change(targets["boxes"]), targets["classes"], height, width)
+    return {**targets, "boxes": boxes, "classes": classes}
+
+
+def has_boxes(targets: Any) -> bool:
+    """Whether targets hold boxes in the form that everybody here knows: "boxes" [B, N, 4] beside "classes" [B, N]."""
+    if not (isinstance(targets, Mapping) and {"boxes", "classes"} <= targets.keys()):
+        return False
+    boxes, classes = targets["boxes"], targets["classes"]
+    return isinstance(boxes, Tensor) and isinstance(classes, Tensor) and boxes.shape == (*classes.shape, 4)
 
 
 def _area(boxes: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class Images:
         shift: int = 0,
         flip: bool = False,
     ) -> None:
-        self.columns = (images, labels)
+        self.columns: tuple[Tensor, ...] = (images, labels)
         self.scale = 1.0 / (255.0 * torch.tensor(std, device=images.device).view(1, -1, 1, 1))
         self.offset = -torch.tensor(mean, device=images.device).view(1, -1, 1, 1) * self.scale * 255.0
         self.shift, self.flip = shift, flip
@@ -65,7 +65,7 @@ class Images:
     def with_columns(self, columns: tuple[Tensor, ...]) -> Self:
         """The same data set over the same rows that lie elsewhere: on a device, or in a mapped file."""
         twin = copy.copy(self)
-        twin.columns = (columns[0], columns[1])
+        twin.columns = tuple(columns)
         twin.scale, twin.offset = self.scale.to(columns[0].device), self.offset.to(columns[0].device)
         return twin
 

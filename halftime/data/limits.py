@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path("/")
 MIB = 2**20
@@ -95,3 +96,23 @@ def _left(folder: Path) -> int | None:
             cached = int(stat.get("total_inactive_file", stat.get("inactive_file", "0")))
             return max(0, cap - max(0, now - cached))
     return None
+
+
+def capability(device: Any) -> tuple[int, int]:
+    """What generation of processor computes.
+
+    Args:
+        device: a `torch.device`.
+
+    Returns:
+        CUDA's compute capability, such as (8, 0); (0, 0) for any other device.
+
+    Example:
+        >>> import torch
+        >>> capability(torch.device("cpu"))
+        (0, 0)
+    """
+    import torch  # late: helpers look at limits without it
+
+    there = device.type == "cuda" and torch.cuda.is_available()
+    return torch.cuda.get_device_capability(device) if there else (0, 0)

@@ -36,10 +36,12 @@ class Source:
     Args:
         remotes: what is downloaded; also taken from a folder.
         parts: a pattern for each group of files that may stand in a folder instead.
+        advice: how to come by what cannot be downloaded.
     """
 
     remotes: tuple[Remote, ...]
     parts: tuple[str, ...] = ()
+    advice: str = ""
 
 
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
@@ -61,6 +63,11 @@ SOURCES = {
             ),
         ),
         parts=("train-*.parquet", "test-*.parquet"),
+    ),
+    "bccd": Source(  # some 700 files in the form of Pascal VOC
+        (),
+        parts=("ImageSets/Main/train.txt", "ImageSets/Main/val.txt"),
+        advice="git clone https://github.com/Shenggan/BCCD_Dataset, call its folder BCCD bccd",
     ),
     "tinyshakespeare": Source(
         (
@@ -101,6 +108,9 @@ def files(name: str) -> list[list[Path]]:
     for folder in folders:
         if found := within(folder, source):
             return found
+    if not source.remotes:
+        looked = " or ".join(map(str, folders))
+        raise BadData(f"{name} is not in {looked}: {source.advice}, and let HALFTIME_DATA name the folder above it")
     return [[_downloaded(remote, name, source, folders)] for remote in source.remotes]
 
 

@@ -10,19 +10,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from halftime.data.batch import describe, mapped, tensors
-from halftime.errors import BadWorkload, shorten
+from halftime.data.batch import describe, mapped, size, tensors
+from halftime.data.boxes import has_boxes
+from halftime.data.labels import classes_in
+from halftime.data.ranks import here
+from halftime.errors import BadRecipe, BadWorkload, shorten
 from halftime.measure.score import apply
 from halftime.places import Method, overrides
 from halftime.workload import Workload
 
-FACTS = ("cuda", "images", "classes", "labels", "heads")  # what `Method.needs` may ask for
+# what `Method.needs` may ask for
+FACTS = ("cuda", "images", "classes", "labels", "heads", "movable", "kinds", "mean", "tokens")
 _MEANING = {
     "cuda": "a CUDA device",
     "images": "inputs that are images, [batch, channels, height, width]",
     "classes": "targets that are class numbers and a single loss",
-    "labels": "targets that are class numbers, or zeros and ones for each output, and a single loss",
+    "labels": (
+        "targets that are class numbers, or zeros and ones for each output, and a single loss, "
+        "or boxes and a loss with `refocused(gamma)`"
+    ),
+    "movable": 'targets that follow their image: none that lies on it but "boxes" beside their "classes"',
     "heads": "a loss that is a dict of several",
+    "kinds": "targets that name classes: class numbers, zeros and ones for each class, or those of boxes",
+    "mean": "a single loss that is the mean over the samples of a batch",
+    "tokens": "inputs and targets that are token numbers, [batch, length] both, and a single loss",
 }
 
 
@@ -55,8 +66,12 @@ def inspect(workload: Workload, model: nn.Module, batch: tuple[Any, Any]) -> fro
         "cuda": any(t.is_cuda for t in tensors(inputs)),
         "images": any(t.ndim == 4 and t.is_floating_point() for t in tensors(inputs)),
         "classes": numbers,
-        "labels": numbers or (not several and _yes_or_no(outputs, targets)),
+        "labels": numbers or (not several and _yes_or_no(outputs, targets)) or _refocusable(workload, targets),
         "heads": several and len(loss) > 1,
+        "movable": _follow(inputs, targets),
+        "kinds": classes_in(mapped(targets, lambda t: t[0])) is not None,
+        "mean": not several and _is_mean(workload, outputs, targets, loss),
+        "tokens": numbers and _are_tokens(inputs) and inputs.shape == targets.shape,
     }
     return frozenset(name for name in FACTS if facts[name])
 
@@ -68,12 +83,48 @@ def _yes_or_no(outputs: Any, targets: Any) -> bool:
     return bool(((targets == 0) | (targets == 1)).all())
 
 
+def _is_mean(workload: Workload, outputs: Any, targets: Any, loss: Tensor) -> bool:
+    """Whether the loss of a batch is the mean of those of its samples; a random one is not."""
+    try:
+        rows = [mapped((outputs, targets), lambda t: t[i : i + 1]) for i in range(size(targets))]  # noqa: B023
+        alone = torch.stack([workload.loss(*row).reshape(()) for row in rows])
+        return bool(torch.allclose(alone.mean(), loss.reshape(()), rtol=1e-3, atol=1e-6))
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, StopIteration):
+        return False
+
+
+def _are_tokens(inputs: Any) -> bool:
+    return isinstance(inputs, Tensor) and inputs.ndim == 2 and not inputs.is_floating_point()
+
+
+def _refocusable(workload: Workload, targets: Any) -> bool:
+    """Whether boxes are learned by a loss whose focus can be set."""
+    return has_boxes(targets) and hasattr(workload.loss, "refocused")
+
+
+def _follow(inputs: Any, targets: Any) -> bool:
+    """Whether no target would be wrong after images were resized or mirrored: none that lies on one goes unknown."""
+    sides = {t.shape[-2:] for t in tensors(inputs) if t.ndim == 4}
+    rest = {k: v for k, v in targets.items() if k not in ("boxes", "classes")} if has_boxes(targets) else targets
+    maps = any(t.ndim >= 3 and t.shape[-2:] in sides for t in tensors(rest))
+    strange = any(t.ndim == 3 and t.shape[-1] == 4 and t.is_floating_point() for t in tensors(rest))
+    return not (sides and (maps or strange))
+
+
 def check(workload: Workload, methods: tuple[Method, ...], model: nn.Module, batch: tuple[Any, Any]) -> None:
     """Try two samples of a batch, and refuse a method that needs what this workload or machine does not have, by name.
 
     Raises:
         BadWorkload: what does not fit, in one line.
+        BadRecipe: several devices, and a method that is not proved on them.
     """
+    several = next((m for m in methods if m.slot == "devices"), None) if here().world > 1 else None
+    for method in methods:
+        if several and (how := getattr(several, "how", "replicate")) not in method.devices:
+            raise BadRecipe(
+                f"{type(method).__name__} is not proved on several devices that {how} the network: "
+                "leave it out, or train on one device"
+            )
     inputs, targets = mapped(batch[0], lambda t: t[:2]), mapped(batch[1], lambda t: t[:2])
     facts = inspect(workload, model, (inputs, targets))
     for method in methods:

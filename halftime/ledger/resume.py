@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import save as packed
 from torch import nn
 
 from halftime.data.feed import digest
-from halftime.errors import BadCheckpoint
+from halftime.data.ranks import here
+from halftime.data.shards import parted, whole
+from halftime.errors import BadCheckpoint, StorageError
 from halftime.ledger import checkpoint
 from halftime.ledger.fingerprint import fingerprint
-from halftime.ledger.lines import Writer
+from halftime.ledger.lines import Silent, Writer
 from halftime.ledger.store import Ledger
 from halftime.places import Places
 from halftime.recipe import Recipe
@@ -44,8 +47,14 @@ def identity(workload: Workload, recipe: Recipe, seed: int, source: str, group: 
 def begin(
     ledger: Ledger, folder: Path, facts: dict[str, Any], step: int, seconds: float, device: torch.device
 ) -> Writer:
-    """Open the record of an attempt: what is trained, from where on, by which process, with which code and machine."""
-    log = Writer(ledger.attempt(folder))
+    """Open the record of an attempt: what is trained, from where on, by which process, with which code and machine.
+
+    Of several ranks the first writes it, where all can read it.
+
+    Raises:
+        StorageError: this rank does not see what the first one writes.
+    """
+    log = Writer(ledger.attempt(folder)) if here().first else Silent()
     log.record(
         "start",
         durable=True,
@@ -56,8 +65,13 @@ def begin(
         **facts,
         host=socket.gethostname(),
         process=process_id(),
+        ranks=here().world,
         fingerprint=fingerprint(device),
     )
+    here().wait()
+    if not folder.is_dir():
+        log.end("failed", reason="not seen by all")
+        raise StorageError(f"rank {here().rank} does not see {folder}: put the ledger where every rank can read it")
     return log
 
 
@@ -92,6 +106,35 @@ def stored(ledger: Ledger, run: str | None, facts: dict[str, Any]) -> tuple[int,
     return step, state | {"notice": notice.strip()}
 
 
+def save(
+    folder: Path,
+    step: int,
+    network: nn.Module,
+    optimizer: Optimizer,
+    acting: Sequence[Places],
+    device: torch.device,
+    **more: Any,
+) -> None:
+    """Write a checkpoint of `state`; of several ranks, all put it together and the first writes it."""
+    kept = state(network, optimizer, acting, device, **more)
+    if here().first:
+        checkpoint.write(folder / "checkpoints", step, kept)
+
+
+def keep(folder: Path, network: nn.Module) -> None:
+    """Write the final weights, whole."""
+    weights = {name: t.detach().cpu().clone().contiguous() for name, t in whole(network.state_dict()).items()}
+    if here().first:
+        checkpoint.replace(folder / "weights.safetensors", packed(weights))
+
+
+def clear(folder: Path) -> None:
+    """Delete the checkpoints of a finished run, and wait until that is seen by every rank."""
+    if here().first:
+        checkpoint.remove(folder / "checkpoints")
+    here().wait()
+
+
 def state(
     network: nn.Module, optimizer: Optimizer, acting: Sequence[Places], device: torch.device, **more: Any
 ) -> dict[str, Any]:
@@ -102,9 +145,9 @@ def state(
     elif device.type == "mps":
         random["mps"] = torch.mps.get_rng_state()
     return {
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "methods": [one.state_dict() for one in acting],
+        "network": whole(network.state_dict()),
+        "optimizer": whole(optimizer.state_dict()),
+        "methods": [whole(one.state_dict()) for one in acting],
         "random": random,
         **more,
     }
@@ -134,8 +177,10 @@ def restore(state: dict[str, Any], network: nn.Module, optimizer: Optimizer, act
     if not state:
         return
     try:
-        network.load_state_dict(state["network"])
+        network.load_state_dict(parted(state["network"], network.state_dict()))
         optimizer.load_state_dict(state["optimizer"])
+        for parameter, kept in optimizer.state.items():
+            kept |= {name: parted(value, parameter) for name, value in kept.items()}
         for one, kept in zip(acting, state["methods"], strict=True):
             one.load_state_dict(kept)
     except (RuntimeError, ValueError, KeyError) as error:

@@ -7,6 +7,7 @@ import secrets
 import time
 from pathlib import Path
 
+from halftime.data.ranks import here
 from halftime.errors import BadData, InputError, UnknownName, shorten, unknown, writing
 from halftime.ledger.lines import read
 from halftime.run import Run, attempt_files
@@ -52,6 +53,11 @@ class Ledger:
         """Folders of all receipts that were given out, oldest first."""
         return self._folders("receipts")
 
+    @property
+    def searches(self) -> list[Path]:
+        """Folders of all searches for a faster recipe, oldest first."""
+        return self._folders("searches")
+
     def _folders(self, kind: str) -> list[Path]:
         folder = self.root / kind
         return sorted(p for p in folder.iterdir() if attempt_files(p)) if folder.is_dir() else []
@@ -60,7 +66,8 @@ class Ledger:
         """A fresh folder for a "run", "proof", "noise", "tune" and so on, named by milliseconds and some chance."""
         now = time.time()
         when = f"{time.strftime('%y%m%d-%H%M%S', time.localtime(now))}-{int(now % 1 * 1000):03d}"
-        return self.root / f"{kind}s" / f"{kind[0]}{when}{secrets.token_hex(2)}"
+        rooms = f"{kind}es" if kind == "search" else f"{kind}s"
+        return self.root / rooms / f"{kind[0]}{when}{secrets.token_hex(2)}"
 
     def attempt(self, folder: Path) -> Path:
         """The file for the next attempt of a run or a proof."""
@@ -92,7 +99,9 @@ class Ledger:
         return found
 
     def check_writable(self) -> None:
-        """Refuse a full or read-only disk before any work is done."""
+        """Refuse a full or read-only disk before any work is done; of several ranks, the first writes and asks."""
+        if not here().first:
+            return
         probe = self.root / f".probe-{secrets.token_hex(4)}"
         with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)

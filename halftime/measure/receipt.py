@@ -195,8 +195,7 @@ def _elsewhere(proof: Proof, ledger: Ledger, made: float) -> list[Content]:
 
 def search_of(proof: str, ledger: Ledger) -> Content | None:
     """The search that ended in a proof, in short: what it cost and when it pays back."""
-    room = ledger.root / "searches"
-    for folder in sorted(room.iterdir(), reverse=True) if room.is_dir() else []:
+    for folder in reversed(ledger.searches):
         records: list[Record] = [record for path in attempt_files(folder) for record in read(path)[0]]
         found = next((r for r in reversed(records) if r["kind"] == "found" and r.get("proof") == proof), None)
         if found:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from halftime.data.batch import on_device, size, split
-from halftime.data.feed import slices
+from halftime.data.feed import fetch
+from halftime.data.ranks import here
 from halftime.places import total_loss
 from halftime.workload import Workload
 
@@ -24,31 +25,50 @@ def apply(model: nn.Module, inputs: Any) -> Any:
 def evaluate(workload: Workload, model: nn.Module, device: torch.device, batch_size: int = 256) -> tuple[float, float]:
     """Validation score and loss of a network; leaves its mode and torch's random state as they were.
 
+    Several ranks share the batches, and what each gave is added up in their order: the result is that of one rank. A
+    score with a state of its own sees every batch on every rank.
+
     Args:
         workload: gives the data, the loss and the score.
         model: a network on `device`.
         device: where to compute.
         batch_size: samples at once; the result depends on it by rounding only.
     """
-    training, random = model.training, torch.get_rng_state()
+    training, random, team, data = model.training, torch.get_rng_state(), here(), workload.valid
     metric = workload.score if hasattr(workload.score, "compute") else None
     if metric is not None:
         metric.reset()
-    total, lost, seen = 0.0, 0.0, 0
+        if hasattr(metric, "distributed_available_fn"):  # torchmetrics would add up what every rank has seen already
+            metric.distributed_available_fn = lambda: False
+    firsts = range(0, len(data), batch_size)
+    found = torch.zeros(len(firsts), 3, dtype=torch.float64)  # score, loss and samples of each batch
     model.eval()
     with torch.no_grad():
-        for batch in slices(workload.valid, batch_size):
-            inputs, targets = split(on_device(batch, device))
+        for turn in team.turns(len(firsts)) if metric is None else range(len(firsts)):
+            number = min(
+                turn, len(firsts) - 1
+            )  # beyond the end, for a network in shards: it is computed by all at once
+            ids = torch.arange(firsts[number], min(firsts[number] + batch_size, len(data)))
+            inputs, targets = split(on_device(fetch(data, ids, (0, 0, firsts[number])), device))
             outputs, n = apply(model, inputs), size(inputs)
-            lost += float(total_loss(workload.loss(outputs, targets))) * n
+            loss, score = float(total_loss(workload.loss(outputs, targets))), 0.0
             if metric is None:
-                total += float(workload.score(outputs, targets).float().mean()) * n
+                score = float(workload.score(outputs, targets).float().mean())
             else:
                 metric.update(outputs, targets)
-            seen += n
+            if turn == number:
+                found[number] = torch.tensor([score * n, loss * n, n], dtype=torch.float64)
     model.train(training)
     torch.set_rng_state(random)
-    return (total / seen if metric is None else float(metric.compute())), lost / seen
+    scores, losses, counts = (team.total(found) if metric is None else found).T.tolist()
+    seen = sum(counts)
+    return (sum(scores) / seen if metric is None else float(metric.compute())), sum(losses) / seen
+
+
+def named(workload: Workload) -> dict[str, Any]:
+    """What a score with several values says besides the one it is judged by: its `scores`, such as {"AP WBC": 0.9}."""
+    values = dict(getattr(workload.score, "scores", {}))
+    return {"scores": {str(name): float(value) for name, value in values.items()}} if values else {}
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:

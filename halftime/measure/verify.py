@@ -40,7 +40,7 @@ def verify(ledger: Ledger) -> Checked:
         judged = next((r for r in reversed(records) if r["kind"] == "judged"), None)
         if judged is not None:
             _verdict(folder, judged, ledger, checked)
-    for folder in ledger.tunes:
+    for folder in (*ledger.tunes, *ledger.searches):
         _digests(folder, checked)
     for folder in ledger.ablations:
         checked.ablations += 1

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from halftime.data.batch import mapped
+from halftime.data.batch import mapped, tensors
+from halftime.data.boxes import flipped_boxes, followed
 from halftime.data.order import key
 from halftime.places import Method, Places
 
@@ -64,7 +65,8 @@ class AlternatingFlip(Method):
     """Mirror each image in every other epoch."""
 
     slot: ClassVar[str] = "mirroring"
-    needs: ClassVar[frozenset[str]] = frozenset({"images"})
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
+    needs: ClassVar[frozenset[str]] = frozenset({"images", "movable"})
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
         return _Mirroring(feed)
@@ -79,6 +81,13 @@ class _Mirroring(Places):
         which = mirrored_ones(served.ids, served.epoch, self.feed.seed)
 
         def mirror(tensor: Tensor) -> Tensor:
-            return mirrored(tensor, which) if tensor.ndim == 4 and tensor.is_floating_point() else tensor
+            return mirrored(tensor, which) if _is_image(tensor) else tensor
 
+        for height, width in (t.shape[-2:] for t in tensors(inputs) if _is_image(t)):
+            targets = followed(targets, lambda boxes: flipped_boxes(boxes, which, width), height, width)  # noqa: B023
+            break  # all images of a sample are of one size, or its boxes would lie in none
         return mapped(inputs, mirror), targets
+
+
+def _is_image(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.is_floating_point()

@@ -143,6 +143,7 @@ class AnyOptimizer(Method):
     options: Options = setting(Options())  # noqa: RUF009 - it cannot be changed
 
     slot: ClassVar[str] = "optimizer"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     choices: ClassVar = {"lr": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)}
 
     def __post_init__(self) -> None:

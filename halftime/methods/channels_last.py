@@ -39,6 +39,7 @@ class ChannelsLast(Method):
     """Store images and kernels with the channels innermost."""
 
     slot: ClassVar[str] = "layout"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     exact: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"images"})
     after: ClassVar[tuple[str, ...]] = ("ProgressiveResize",)

@@ -59,6 +59,7 @@ class ClipGradients(Method):
     norm: float = setting(1.0, above=0)
 
     slot: ClassVar[str] = "clipping"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     after: ClassVar[tuple[str, ...]] = ("optimizer",)
     choices: ClassVar = {"norm": (0.3, 1.0, 3.0)}
 

@@ -54,6 +54,7 @@ class Cosine(Method):
     cycles: int = setting(1, low=1)
 
     slot: ClassVar[str] = "schedule"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     choices: ClassVar = {"warmup": (0.0, 0.05, 0.1), "final": (0.0, 0.1)}
 
     def lr_factor(self, progress: float) -> float:

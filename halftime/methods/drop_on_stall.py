@@ -64,6 +64,7 @@ class DropOnStall(Method):
     improvement: float = setting(0.0, low=0)
 
     slot: ClassVar[str] = "schedule"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     choices: ClassVar = {"patience": (2, 3, 5), "factor": (0.1, 0.3, 0.5)}
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

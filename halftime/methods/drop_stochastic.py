@@ -82,6 +82,7 @@ class DropStochastic(Method):
     """Train without dropout, stochastic depth and the like, and say what was removed."""
 
     slot: ClassVar[str] = "stochastic"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
 
     def model(self, model: nn.Module) -> nn.Module:
         without_stochastic(model)

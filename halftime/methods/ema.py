@@ -81,6 +81,7 @@ class EMA(Method):
     warmup: int = setting(10, low=1)
 
     slot: ClassVar[str] = "averaging"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     # it averages what the optimizer and Lookahead arrive at, from the weights that a prior sets when it starts
     after: ClassVar[tuple[str, ...]] = ("optimizer", "lookahead", "prior")
     choices: ClassVar = {"decay": (0.9, 0.99, 0.999)}

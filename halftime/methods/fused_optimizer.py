@@ -48,6 +48,7 @@ class FusedOptimizer(Method):
     """Step the optimizer in one kernel."""
 
     slot: ClassVar[str] = "kernel"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     exact: ClassVar[bool] = True
     after: ClassVar[tuple[str, ...]] = ("optimizer",)
 

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from halftime.data.batch import suspects
+from halftime.data.blame import Blame
 from halftime.errors import Diverged
-from halftime.methods.mixed_precision import in_32_bits, overflow_hooks
-from halftime.places import Backward, ComputeLoss, Method, Places, Update, plain_backward, plain_update, total_loss
+from halftime.overflow import in_32_bits, noting, overflow_hooks
+from halftime.places import Backward, ComputeLoss, Method, Places, Update, plain_backward, plain_update
 from halftime.settings import setting
+from halftime.snapshots import Snapshots
 
 COUNTS = ("rate", "first", "steps", "bad", "row", "refused")  # what a guard counts, and stores
 MOST, FEW, MEMORY = 0.01, 5, 64  # share of steps that may be bad, and how many always; losses remembered
@@ -57,16 +58,17 @@ class StepGuard:
         self.rate, self.first, self._loss = 1.0, 0.0, 0.0
         self.steps, self.bad, self.row, self.refused = 0, 0, 0, 0
         self.raised, self.told = list[str](), list[str]()  # layers that compute in 32 bits by now; what happened
-        self._snapshots: deque[list[Tensor]] = deque(maxlen=2)
+        self._snapshots, self._buffers = Snapshots(model, optimizer), [*model.buffers()]
 
     def step(self, compute_loss: ComputeLoss, update: Update = plain_update, samples: Callable[[], Any] = list) -> bool:
-        """One optimizer step, or none; says whether one was applied.
+        """One optimizer step or none; says which.
 
         `compute_loss` must call the `backward` it is given; `samples` gives the ids that may be to blame.
         """
-        if self.steps % self.every == 0 and not self.row:
-            self._snapshots.append([t.clone() for t in self._tensors()])
-        before = torch.get_rng_state(), [b.clone() for b in self.model.buffers()]
+        if self.steps % self.every == 0 and not self.row + self.refused:  # once at each count of steps: harm stays out
+            self._snapshots.keep()
+            self._buffers = [*self.model.buffers()]
+        before = torch.get_rng_state(), [b.clone() for b in self._buffers]
         why = self._why_not(compute_loss, update)
         if why and (why := self._once_more(why, compute_loss, update, before)):
             self._put_back(before)
@@ -83,7 +85,7 @@ class StepGuard:
 
     def _once_more(self, why: str, compute_loss: ComputeLoss, update: Update, before: Any) -> str:
         """Try the batch again, with the layers that overflow in 32 bits; why that did not help, or nothing."""
-        raised: list[str] = []
+        raised: dict[str, Callable[[], None]] = {}
         for _ in range(FEW):
             self._put_back(before)
             found: list[str] = []
@@ -91,24 +93,21 @@ class StepGuard:
                 again = self._why_not(compute_loss, update)
             if not again or not found:
                 break
-            in_32_bits(self.model.get_submodule(found[0]))
-            raised.append(found[0])
+            raised[found[0]] = in_32_bits(self.model.get_submodule(found[0]))
+        if again:
+            [undo() for undo in raised.values()]
+            return again
         cure = f"{', '.join(raised)} in 32 bits" if raised else "no change: hardware or chance, not the data"
-        self.told += [] if again else [f"a step was bad ({why}), and good with {cure}"]
+        self.told.append(f"a step was bad ({why}), and good with {cure}")
         self.raised += raised
-        return again
+        return ""
 
     def _why_not(self, compute_loss: ComputeLoss, update: Update) -> str:
         """Do the update, unless its loss or gradient forbids it; the reason, or nothing if it was done."""
 
         def looked_at(backward: Backward = plain_backward) -> None:
             seen: list[Tensor] = []
-
-            def noted(loss: Any) -> None:
-                seen.append(total_loss(loss).detach())
-                backward(loss)
-
-            compute_loss(backward=noted)
+            compute_loss(backward=noting(backward, seen))
             self._check(torch.stack(seen).sum(), scaled=backward is not plain_backward)
 
         try:
@@ -119,9 +118,9 @@ class StepGuard:
 
     def _check(self, loss: Tensor, scaled: bool) -> None:
         """Forbid the step where need be; a gradient that was scaled may overflow, its scaler looks after that."""
-        grads = [p.grad for p in self.model.parameters() if p.grad is not None and not scaled]
-        norm = torch.stack(torch._foreach_norm(grads)).sum() if grads else loss
-        self._loss, size = float(loss), float(norm)
+        grads = [] if scaled else [p.grad for p in self.model.parameters() if p.grad is not None]
+        self._loss = size = float(loss)
+        size = float(torch.stack(torch._foreach_norm(grads)).sum()) if grads else size
         most = max((*self.losses, self.first))
         if not math.isfinite(self._loss + size):
             raise _Bad(f"the loss is {self._loss:g}, the gradient {size:g}")
@@ -130,9 +129,8 @@ class StepGuard:
 
     def _put_back(self, before: tuple[Tensor, list[Tensor]]) -> None:
         torch.set_rng_state(before[0])
-        torch._foreach_copy_([*self.model.buffers()], before[1]) if before[1] else None
+        torch._foreach_copy_(self._buffers, before[1]) if before[1] else None
 
-    @torch.no_grad()
     def _skip(self, why: str, samples: Any) -> None:
         self.bad, self.row = self.bad + 1, self.row + 1
         self.told.append(f"skipped a batch: {why}, also when tried once more: samples {samples or '?'}, or the weights")
@@ -140,16 +138,10 @@ class StepGuard:
             raise Diverged(f"{self.bad} of {self.steps + self.bad} steps were bad, the last since {why}: stopped")
         self._go_back("the next batch was bad too") if self.row > 1 else None
 
-    @torch.no_grad()
     def _go_back(self, why: str) -> None:
-        for tensor, kept in zip(self._tensors(), self._snapshots[0], strict=False):  # the newer may be harmed
-            tensor.copy_(kept)
+        self._snapshots.go_back()
         self.rate /= 2
         self.told.append(f"{why}: went back to a snapshot, at {self.rate:g} times the rate")
-
-    def _tensors(self) -> list[Tensor]:
-        state = [t for s in self.optimizer.state.values() for t in s.values() if isinstance(t, Tensor)]
-        return [t.detach() for t in (*self.model.parameters(), *self.model.buffers(), *state)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +157,7 @@ class Guard(Method):
     every: int = setting(25, low=1)
 
     slot: ClassVar[str] = "guard"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     exact: ClassVar[bool] = True
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
@@ -173,28 +166,35 @@ class Guard(Method):
 
 class _Guarding(Places):
     def __init__(self, guard: StepGuard, feed: Any) -> None:
-        self.guard, self.feed, self.inputs = guard, feed, None
+        self.guard, self.feed, self.blame = guard, feed, Blame()
 
     def lr_factor(self, progress: float) -> float:
         return self.guard.rate
 
     def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
-        self.inputs = inputs
-        return inputs, targets
+        self.inputs, targets, self.ids = self.blame.without(inputs, targets, self.feed.served.ids)
+        return self.inputs, targets
+
+    def suspects(self) -> list[int]:
+        found, out = self.blame.on(self.inputs, self.ids)
+        self.guard.told += [f"samples {out} are left out from now on"] if out else []
+        return found
 
     def attempt(self, update: Update, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
-        return self.guard.step(compute_loss, update, lambda: suspects(self.inputs, self.feed.served.ids))
+        return self.guard.step(compute_loss, update, self.suspects)
 
     def events(self) -> list[str]:
         told, self.guard.told = self.guard.told, []
         return told
 
     def state_dict(self) -> dict[str, Any]:
-        return {n: getattr(self.guard, n) for n in (*COUNTS, "raised")} | {"losses": [*self.guard.losses]}
+        lists = {"losses": [*self.guard.losses], "blamed": [*self.blame.times.elements()]}
+        return {n: getattr(self.guard, n) for n in (*COUNTS, "raised")} | lists
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in (*COUNTS, "raised"):
             setattr(self.guard, name, state[name])
         self.guard.losses.extend(state["losses"])
+        self.blame.times.update(state["blamed"])
         for name in self.guard.raised:
             in_32_bits(self.guard.model.get_submodule(name))

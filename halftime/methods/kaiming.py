@@ -61,6 +61,7 @@ class Kaiming(Method):
     last: bool = False
 
     slot: ClassVar[str] = "initialisation"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     choices: ClassVar = {"mode": ("fan_in", "fan_out")}
 
     def init(self, model: nn.Module, sample: list[tuple[Any, Any]]) -> None:

@@ -50,6 +50,7 @@ class LabelSmoothing(Method):
     smoothing: float = setting(0.1, low=0, below=1)
 
     slot: ClassVar[str] = "targets"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     needs: ClassVar[frozenset[str]] = frozenset({"classes"})
     choices: ClassVar = {"smoothing": (0.05, 0.1, 0.2)}
 

@@ -109,6 +109,7 @@ class LayerRates(Method):
     first: float = setting(1.0, above=0)
 
     slot: ClassVar[str] = "rates"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     after: ClassVar[tuple[str, ...]] = ("optimizer",)
     choices: ClassVar = {"biases": (1.0, 2.0, 8.0), "norms": (1.0, 4.0, 16.0), "first": (0.1, 0.3, 1.0)}
 

@@ -77,6 +77,7 @@ class Lookahead(Method):
     share: float = setting(0.5, above=0, high=1)
 
     slot: ClassVar[str] = "lookahead"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     choices: ClassVar = {"every": (5, 10), "share": (0.5, 0.8)}
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

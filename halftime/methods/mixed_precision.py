@@ -1,7 +1,7 @@
-"""Compute in 16 bits what can bear it.
+"""Compute in fewer bits what can bear it.
 
-What: matrix products and convolutions in bfloat16 or float16, and what torch deems delicate on the device in 32 bits;
-float16 with loss scaling. Weights, optimizer and evaluation stay in 32 bits.
+What: matrix products and convolutions in bfloat16 or float16 (with loss scaling), what torch deems delicate in 32 bits;
+or all in 32 bits, with matrix products in TF32. Weights, optimizer and evaluation stay in 32 bits.
 Paper: Micikevicius et al. 2018, "Mixed Precision Training".
 Costs: casts; float16 also waits for the device once a step, to learn whether a gradient overflowed.
 Fails when: the device has no 16-bit units (it is then slower), or float16 gradients underflow in spite of scaling.
@@ -12,19 +12,39 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from halftime.data.batch import tensors
-from halftime.errors import Diverged
-from halftime.places import ComputeLoss, Method, Places, plain_backward, total_loss
+from halftime.data.limits import capability
+from halftime.errors import BadWorkload, Diverged
+from halftime.overflow import noting
+from halftime.places import ComputeLoss, Method, Places, Update, plain_backward, total_loss
 from halftime.settings import setting
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@contextmanager
+def tensor_float_32() -> Iterator[None]:
+    """Inside, a device that has TF32 multiplies 32-bit matrices with it; afterwards the setting is as it was.
+
+    Returns:
+        A context, for forward and backward pass; convolutions use TF32 anyway.
+
+    Example:
+        >>> with tensor_float_32():
+        ...     torch.get_float32_matmul_precision()
+        'high'
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def scaled_update(compute_loss: ComputeLoss, optimizer: Optimizer, scaler: torch.amp.GradScaler) -> bool:
@@ -63,83 +83,37 @@ def scaled_update(compute_loss: ComputeLoss, optimizer: Optimizer, scaler: torch
     return bool(scaler.get_scale() >= before)
 
 
-def in_32_bits(layer: nn.Module) -> None:
-    """Let a layer compute in 32 bits inside autocast, for good.
-
-    Args:
-        layer: changed in place; its weights and their names stay.
-
-    Returns:
-        Nothing.
-
-    Example:
-        >>> layer = nn.Linear(2, 2)
-        >>> in_32_bits(layer)
-        >>> with torch.autocast("cpu", torch.bfloat16):
-        ...     layer(torch.ones(1, 2)).dtype
-        torch.float32
-    """
-    inside = layer.forward
-
-    def forward(*inputs: Any, **named: Any) -> Any:
-        wide = [t.float() if isinstance(t, Tensor) and t.is_floating_point() else t for t in inputs]
-        with torch.autocast(next(layer.parameters()).device.type, enabled=False):
-            return inside(*wide, **named)
-
-    layer.forward = forward
-
-
-@contextmanager
-def overflow_hooks(model: nn.Module, found: list[str]) -> Iterator[None]:
-    """Inside, watch for the first layer with weights whose 16-bit output overflows.
-
-    Args:
-        model: the network.
-        found: gets the layer's name.
-
-    Returns:
-        A context.
-
-    Example:
-        >>> net, found = nn.Sequential(nn.Linear(1, 1)), []
-        >>> with torch.autocast("cpu", torch.float16), overflow_hooks(net, found):
-        ...     _ = net(torch.full((1, 1), 1e6))
-        >>> found
-        ['0']
-    """
-
-    def look(name: str, _: nn.Module, inputs: Any, output: Any) -> None:
-        narrow = isinstance(output, Tensor) and output.dtype in DTYPES.values()
-        if found or not narrow or output.isfinite().all():
-            return
-        if all(bool(t.isfinite().all()) for t in tensors(inputs)):
-            found.append(name)
-
-    layers = [(n, m) for n, m in model.named_modules() if n and next(m.parameters(recurse=False), None) is not None]
-    hooks = [layer.register_forward_hook(partial(look, name)) for name, layer in layers]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 @dataclasses.dataclass(frozen=True)
 class MixedPrecision(Method):
-    """Compute in 16 bits what can bear it.
+    """Compute in fewer bits what can bear it.
 
     Args:
-        dtype: "bf16" (range of 32 bits, no scaling needed) or "fp16" (more digits, needs scaling).
+        dtype: "bf16" (range of 32 bits, no scaling), "fp16" (more digits, needs scaling), or "tf32" (products only).
     """
 
-    dtype: str = setting("bf16", among=tuple(DTYPES))
+    dtype: str = setting("bf16", among=(*DTYPES, "tf32"))
 
     slot: ClassVar[str] = "precision"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     choices: ClassVar = {"dtype": ("bf16", "fp16")}
+
+    def model(self, model: nn.Module) -> nn.Module:
+        device = next(model.parameters()).device
+        if self.dtype == "tf32" and capability(device) < (8, 0):
+            raise BadWorkload(f"MixedPrecision: tf32 needs a CUDA device of compute capability 8.0, not {device}")
+        return model
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
         device = next(model.parameters()).device.type
+        if self.dtype == "tf32":
+            return _Rounding()
         return _Scaling(device) if self.dtype == "fp16" else _Casting(device, torch.bfloat16)
+
+
+class _Rounding(Places):
+    def attempt(self, update: Update, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
+        with tensor_float_32():  # the backward pass too
+            return update(compute_loss, optimizer)
 
 
 class _Casting(Places):
@@ -153,10 +127,20 @@ class _Casting(Places):
 class _Scaling(_Casting):
     def __init__(self, device: str) -> None:
         super().__init__(device, torch.float16)
-        self.scaler = torch.amp.GradScaler(device)
+        self.scaler, self.told = torch.amp.GradScaler(device), list[str]()
 
     def update(self, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
-        return scaled_update(compute_loss, optimizer, self.scaler)
+        seen: list[Tensor] = []
+        applied = scaled_update(lambda backward: compute_loss(backward=noting(backward, seen)), optimizer, self.scaler)
+        if not applied and not torch.stack(seen).isfinite().all():  # no scale is to blame for that
+            self.told.append(
+                "a batch was left out: its loss is no number; the data, or the weights: Guard() tells more"
+            )
+        return applied
+
+    def events(self) -> list[str]:
+        told, self.told = self.told, []
+        return told
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self.scaler.state_dict())

@@ -182,6 +182,7 @@ class Muon(Method):
     weight_decay: float = setting(0.01, low=0)
 
     slot: ClassVar[str] = "optimizer"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     choices: ClassVar = {
         "lr": (3e-3, 0.01, 0.02, 0.05, 0.1),
         "rest_lr": (1e-3, 3e-3, 0.01),

@@ -44,6 +44,7 @@ class OnDevice(Method):
     """The training data on the device."""
 
     slot: ClassVar[str] = "storage"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     exact: ClassVar[bool] = True
 
     def data(self, data: Feed) -> Feed:

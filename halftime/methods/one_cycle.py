@@ -49,6 +49,7 @@ class OneCycle(Method):
     initial: float = setting(0.04, low=0, high=1)
 
     slot: ClassVar[str] = "schedule"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     choices: ClassVar = {"warmup": (0.1, 0.25, 0.4)}
 
     def lr_factor(self, progress: float) -> float:

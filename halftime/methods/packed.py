@@ -16,6 +16,7 @@ import torch
 
 from halftime.data.feed import CPU, Dataset, Feed
 from halftime.data.pack import WHERE, Where
+from halftime.data.ranks import here
 from halftime.data.storage import to_pack
 from halftime.places import Method
 from halftime.settings import setting
@@ -58,9 +59,14 @@ class Packed(Method):
     where: str = setting("auto", among=WHERE)
 
     slot: ClassVar[str] = "storage"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     exact: ClassVar[bool] = True
     choices: ClassVar = {"where": ("memory", "map", "device")}
 
     def data(self, data: Feed) -> Feed:
+        if here().local:  # the first rank of a machine packs, the others find its pack
+            here().wait()
         served: Dataset = packed(data.dataset, where=cast(Where, self.where), device=data.device)
+        if not here().local:
+            here().wait()
         return dataclasses.replace(data, dataset=served)

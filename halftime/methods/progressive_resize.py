@@ -9,11 +9,13 @@ Fails when: the network is not fully convolutional, or the details that small im
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from halftime.data.batch import mapped
+from halftime.data.batch import mapped, tensors
+from halftime.data.boxes import followed
 from halftime.places import Method
 from halftime.settings import setting
 
@@ -61,6 +63,25 @@ def resized(images: Tensor, height: int, width: int) -> Tensor:
     return nn.functional.interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
+def resized_boxes(boxes: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:
+    """The boxes of images that were brought to another size.
+
+    Args:
+        boxes: left, top, right and bottom in pixels, [..., 4].
+        before: height and width of the images, in pixels.
+        after: likewise.
+
+    Returns:
+        [..., 4], in pixels of the images as they are now.
+
+    Example:
+        >>> resized_boxes(Tensor([8, 8, 16, 16]), (32, 64), (16, 16)).tolist()
+        [2.0, 4.0, 4.0, 8.0]
+    """
+    (old_height, old_width), (height, width) = before, after
+    return boxes * boxes.new_tensor([width / old_width, height / old_height]).repeat(2)
+
+
 @dataclasses.dataclass(frozen=True)
 class ProgressiveResize(Method):
     """Small images first.
@@ -76,14 +97,26 @@ class ProgressiveResize(Method):
     multiple: int = setting(4, low=1)
 
     slot: ClassVar[str] = "size"
-    needs: ClassVar[frozenset[str]] = frozenset({"images"})
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
+    needs: ClassVar[frozenset[str]] = frozenset({"images", "movable"})
     choices: ClassVar = {"smallest": (0.5, 0.7), "until": (0.5, 0.7, 0.9)}
 
     def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
-        def shrink(tensor: Tensor) -> Tensor:
-            if tensor.ndim != 4 or not tensor.is_floating_point():
-                return tensor
-            height, width = (size_at(progress, n, self.smallest, self.until, self.multiple) for n in tensor.shape[-2:])
-            return resized(tensor, height, width)
+        full = next((t.shape[-2:] for t in tensors(inputs) if _is_image(t)), None)
+        if full is None or progress >= self.until:
+            return inputs, targets
 
-        return mapped(inputs, shrink), targets
+        def shrink(tensor: Tensor) -> Tensor:
+            return resized(tensor, *self._sides(tensor, progress)) if _is_image(tensor) else tensor
+
+        small = mapped(inputs, shrink)
+        height, width = next(t.shape[-2:] for t in tensors(small) if _is_image(t))
+        return small, followed(targets, lambda boxes: resized_boxes(boxes, full, (height, width)), height, width)
+
+    def _sides(self, images: Tensor, progress: float) -> tuple[int, int]:
+        height, width = (size_at(progress, n, self.smallest, self.until, self.multiple) for n in images.shape[-2:])
+        return height, width
+
+
+def _is_image(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.is_floating_point()

@@ -127,6 +127,7 @@ class ScheduleFree(Method):
     batches: int = setting(16, low=1)
 
     slot: ClassVar[str] = "optimizer"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     choices: ClassVar = {"lr": (1e-3, 2.5e-3, 0.01, 0.03, 0.1), "beta": (0.9, 0.95, 0.98)}
 
     def optimizer(self, model: nn.Module, optimizer: Optimizer) -> Optimizer:
@@ -143,18 +144,17 @@ class ScheduleFree(Method):
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:
         optimizer.train()  # type: ignore[attr-defined]
-        return _Averaging(self, model, optimizer, feed)
+        return _Averaging(model, optimizer, feed, self.warmup, self.batches)
 
 
 class _Averaging(Places):
-    def __init__(self, method: ScheduleFree, model: nn.Module, optimizer: Optimizer, feed: Feed) -> None:
-        self.method, self.network, self.stepping, self.feed = method, model, optimizer, feed
+    def __init__(self, model: nn.Module, optimizer: Optimizer, feed: Feed, warmup: float, batches: int) -> None:
+        self.network, self.stepping, self.feed, self.warmup, self.batches = model, optimizer, feed, warmup, batches
 
     def lr_factor(self, progress: float) -> float:
-        warmup = self.method.warmup
-        return progress / warmup if progress < warmup else 1.0
+        return progress / self.warmup if progress < self.warmup else 1.0
 
     def evaluating(self) -> Any:
-        looks = (self.feed.look(step) for step in range(self.method.batches))  # the same ones each time
+        looks = (self.feed.look(step) for step in range(self.batches))  # the same ones each time
         inputs = (split(on_device(batch, self.feed.device))[0] for batch in looks)
         return averaged(self.network, self.stepping, inputs)

@@ -57,6 +57,7 @@ class SGD(Method):
     weight_decay: float = setting(0.0, low=0)
 
     slot: ClassVar[str] = "optimizer"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     choices: ClassVar = {"lr": (0.01, 0.03, 0.1, 0.3, 1.0), "momentum": (0.0, 0.9), "weight_decay": (0.0, 5e-4)}
 
     def optimizer(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

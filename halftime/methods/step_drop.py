@@ -47,6 +47,7 @@ class StepDrop(Method):
     factor: float = setting(0.1, above=0, below=1)
 
     slot: ClassVar[str] = "schedule"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     choices: ClassVar = {"factor": (0.1, 0.2, 0.5)}
 
     def lr_factor(self, progress: float) -> float:

@@ -110,6 +110,7 @@ class TestTimeFlip(Method):
     __test__: ClassVar[bool] = False  # no test, whatever its name says to a collector of tests
 
     slot: ClassVar[str] = "judging"
+    devices: ClassVar[tuple[str, ...]] = ("replicate",)
     needs: ClassVar[frozenset[str]] = frozenset({"images", "classes"})
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

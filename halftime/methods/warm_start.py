@@ -179,6 +179,7 @@ class WarmStart(Method):
     source: str = ""
 
     slot: ClassVar[str] = "warm start"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     after: ClassVar[tuple[str, ...]] = ("initialisation", "residual", "whitening")
 
     def init(self, model: nn.Module, sample: list[tuple[Any, Any]]) -> None:

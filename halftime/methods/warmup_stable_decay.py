@@ -65,6 +65,7 @@ class WarmupStableDecay(Method):
     fall: str = setting("linear", among=tuple(FALLS))
 
     slot: ClassVar[str] = "schedule"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     choices: ClassVar = {"decay": (0.1, 0.2, 0.4, 0.7), "fall": ("linear", "sqrt")}
 
     def lr_factor(self, progress: float) -> float:

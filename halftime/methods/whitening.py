@@ -106,6 +106,7 @@ class Whitening(Method):
     eps: float = setting(5e-4, low=0)
 
     slot: ClassVar[str] = "whitening"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     after: ClassVar[tuple[str, ...]] = ("initialisation",)
     needs: ClassVar[frozenset[str]] = frozenset({"images"})
     choices: ClassVar = {"frozen": (False, True)}

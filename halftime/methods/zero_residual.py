@@ -123,6 +123,7 @@ class ZeroResidual(Method):
     """Start each residual block as the identity."""
 
     slot: ClassVar[str] = "residual"
+    devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     after: ClassVar[tuple[str, ...]] = ("initialisation",)
 
     def init(self, model: nn.Module, sample: list[tuple[Any, Any]]) -> None:

@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from halftime.errors import BadWorkload
+from halftime.methods import Float8
+
+from . import tasks
+
 
 @pytest.fixture(autouse=True, scope="package")
 def one_thread() -> Iterator[None]:
@@ -24,3 +29,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setattr("halftime.data.storage.cache", lambda: folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def where_it_can(request: pytest.FixtureRequest, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method that needs CUDA is trained where it is; a test that would train it on a CPU sees that it is refused."""
+    given = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    method, trains = given.get("method"), "tmp_path" in request.node.fixturenames
+    if isinstance(method, Float8):
+        monkeypatch.setattr(tasks, "network", tasks.NETWORKS[Float8])
+    device = given.get("device", "cpu")
+    if trains and tasks.lacks(method, device):
+        with pytest.raises(BadWorkload, match=f"^{tasks.name(method)} needs "):
+            tasks.trained(tasks.task(), tasks.recipe(method), own_folder, device=device)
+        assert not (own_folder / "runs").exists()
+        pytest.skip(f"{tasks.name(method)} needs CUDA; here it was refused, by name")

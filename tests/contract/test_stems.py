@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
+from bench import pages
+from halftime.measure import prior
 from halftime.methods import ALL
 from halftime.places import PLACES, Method
 
@@ -27,8 +30,10 @@ MAY_IMPORT = (
     "halftime.errors",
     "halftime.methods",
     "halftime.notes",
+    "halftime.overflow",
     "halftime.places",
     "halftime.settings",
+    "halftime.snapshots",
     "huggingface_hub",
     "importlib",
     "math",
@@ -36,8 +41,10 @@ MAY_IMPORT = (
     "random",
     "re",
     "safetensors",
+    "sysconfig",
     "time",
     "torch",
+    "types",
     "typing",
 )
 
@@ -51,6 +58,25 @@ def test_every_room_holds_exactly_the_methods(room: str) -> None:
     found = sorted(p.name.removeprefix(before).removesuffix(after) for p in (ROOT / room).glob(pattern))
     assert [stem for stem in found if stem != "__init__"] == STEMS
     assert len(STEMS) == len(ALL) == len(set(STEMS)) >= 12
+
+
+def test_evidence_is_that_of_a_method_and_says_which_have_none() -> None:
+    found = sorted((ROOT / "evidence").glob("*.json"))
+    checked = 0
+    for path in found:
+        content = json.loads(path.read_text())
+        assert prior.stem(content["method"]) == path.stem
+        assert path.stem in STEMS
+        entries = prior.read(path)
+        assert len({(e["workload"]["name"], e["device"]) for e in entries}) == len(entries) > 0
+        assert all(e["seeds"] >= 5 for e in entries if e["ratio"])
+        checked += 1
+    assert checked == len(found) >= 1
+    assert {prior.stem(kind.__name__) for kind in ALL} == set(STEMS)
+
+
+def test_the_pages_hold_the_evidence_that_there_is() -> None:
+    assert pages.main(["--check"]) == 0
 
 
 def test_a_stem_is_its_class_in_snake_case() -> None:

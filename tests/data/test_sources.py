@@ -73,7 +73,8 @@ def test_offline_and_absent_is_one_line_that_helps(name, given, cache, offline):
         sources.files(name)
     line = str(caught.value)
     assert "\n" not in line
-    for word in (str(given / name), str(cache / name), "no connection", "HALFTIME_DATA", names(name)[0]):
+    advice = ("no connection", names(name)[0]) if names(name) else (sources.SOURCES[name].advice,)
+    for word in (str(given / name), str(cache / name), "HALFTIME_DATA", *advice):
         assert word in line
 
 

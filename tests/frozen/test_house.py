@@ -19,7 +19,9 @@ ALLOWED = {  # what a room may import of halftime; the files at the top are room
     "places": {"errors", "settings", "data"},
     "recipe": {"errors", "settings", "places", "methods"},
     "workload": {"errors", "places", "data"},
-    "methods": {"errors", "places", "settings", "data", "methods", "notes"},
+    "methods": {"errors", "places", "settings", "data", "methods", "notes", "overflow", "snapshots"},
+    "overflow": {"data", "places"},
+    "snapshots": set(),
     "notes": {"places"},
     "run": {"errors", "ledger", "places", "recipe"},
     "ledger": {"errors", "data", "places", "recipe", "workload", "run", "ledger"},
@@ -27,8 +29,13 @@ ALLOWED = {  # what a room may import of halftime; the files at the top are room
     "diagnose": {"diagnose", "errors", "data", "ledger", "places", "workload", "run", "measure"},
     "report": {"diagnose", "errors", "places", "recipe", "workload", "run", "ledger", "measure", "report"},
     "workloads": {"errors", "data", "workload", "workloads", "measure"},
+    "export": {"data", "diagnose", "errors", "export", "measure", "methods", "places", "recipe", "run", "workload",
+               "workloads"},
     "train": {"errors", "data", "diagnose", "ledger", "measure", "places", "recipe", "report", "run", "workload"},
-    "search": {"errors", "data", "ledger", "measure", "places", "recipe", "run", "train", "workload", "search"},
+    "evidence": {"errors", "data", "diagnose", "evidence", "ledger", "measure", "methods", "places", "recipe", "run",
+                 "search", "train", "workload", "workloads"},
+    "search": {"errors", "data", "ledger", "measure", "methods", "places", "recipe", "run", "search", "train",
+               "workload"},
 }  # fmt: skip
 TOP = {"cli", "__init__", "__main__"}  # may import everything
 

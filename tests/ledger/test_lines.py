@@ -163,3 +163,14 @@ def test_a_failing_disk_loses_no_complete_line(tmp_path, error):
 def test_lines_are_json(path):
     for line in written(path).read_text().splitlines():
         json.loads(line)
+
+
+def test_a_validation_loss_that_is_no_number_is_recorded(tmp_path):
+    from tests.contract.tasks import VALID, recipe, task, trained
+
+    broken = VALID[0].clone()
+    broken[0] = float("nan")
+    run = trained(task(valid=(broken, VALID[1]), target=0.9), recipe(steps=4), tmp_path)
+    assert run.state == "finished"
+    assert math.isnan(run.evaluations[-1].loss)
+    assert math.isfinite(run.score)

@@ -54,3 +54,21 @@ def test_in_a_feed_every_image_comes_both_ways_over_a_restart_too() -> None:
             for image, i in zip(changed, ids.tolist(), strict=True):
                 seen[i].append(bool(image[0, 0, 0] > image[0, 0, 1]))
     assert all(sorted(both) == [False, True] for both in seen.values())
+
+
+def test_boxes_follow() -> None:
+    images = torch.zeros(16, 1, 8, 12)
+    images[:, 0, 2:5, 1:6] = 1.0
+    boxes = torch.tensor([[[1.0, 2, 6, 5], [0, 0, 0, 0]]]).repeat(16, 1, 1)
+    data = [(image, {"boxes": b, "classes": torch.tensor([3, -1])}) for image, b in zip(images, boxes, strict=True)]
+    feed = Feed(data, 16, seed=0)
+    acting = AlternatingFlip().start(nn.Identity(), torch.optim.SGD([torch.zeros(1)]), feed)
+    inputs, targets = next(feed.batches())
+    turned, followed = acting.batch(inputs, targets, 0.0)
+    lefts = set()
+    for image, box in zip(turned, followed["boxes"], strict=True):
+        rows, columns = image[0].nonzero().unbind(1)
+        assert box[0].tolist() == [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]
+        assert torch.equal(box[1], torch.zeros(4))
+        lefts.add(float(box[0, 0]))
+    assert lefts == {1.0, 6.0}

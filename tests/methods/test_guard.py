@@ -145,9 +145,10 @@ def test_a_run_names_the_sample_and_goes_on(tmp_path: Path) -> None:
     run = trained(task(train=Faulty(TRAIN, 17)), what, tmp_path)
     assert run.state == "finished", run.reason
     assert run.steps == 18
-    assert run.tried == 21  # the sample came once in each of three epochs
+    assert run.tried == 20  # the sample came once in each of three epochs: the third time it is left out of its batch
     assert all("samples [17]" in text for text in run.events)
     assert len(run.events) == 3
+    assert "left out from now on" in run.events[2] or "left out from now on" in run.events[1]
     without = trained(task(train=Faulty(TRAIN, 17)), what.minus("Guard"), tmp_path)
     assert without.state == "failed"
 
@@ -170,3 +171,65 @@ def test_a_scale_that_collapses_ends_the_run_with_the_reason(tmp_path: Path) -> 
     assert "scale fell below 1" in run.reason
     assert run.steps == 0
     assert run.tried > 10
+
+
+def test_where_scaling_refuses_at_the_step_of_a_snapshot_no_harm_gets_into_it() -> None:
+    net, guard = guarded(every=2)
+    for number in range(4):
+        guard.step(on(net, batch(number)))
+    good = [p.detach().clone() for p in net.parameters()]
+    older = guard._snapshots._kept[0][0][0].clone()
+    with torch.no_grad():
+        net[0].weight.add_(1.0)
+
+    def refuse(compute_loss: Any, optimizer: Any) -> bool:
+        compute_loss()
+        return False
+
+    for number in range(FEW):
+        assert not guard.step(on(net, batch(number)), refuse)
+    assert "went back" in guard.told[0]
+    assert not torch.equal(net[0].weight, good[0] + 1.0)
+    assert torch.equal(net[0].weight, guard._snapshots._kept[0][0][0])
+    assert not torch.equal(older, good[0])
+
+
+def test_a_layer_that_was_raised_in_vain_goes_back_to_16_bits() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    guard = StepGuard(net, torch.optim.SGD(net.parameters(), lr=1e-3))
+
+    def compute_loss(backward: Any) -> None:
+        with torch.autocast("cpu", torch.float16):
+            out = net(torch.full((2, 4), 1e6))
+        backward(out.float().mean() * NAN)
+
+    assert not guard.step(compute_loss)
+    assert guard.raised == []
+    with torch.autocast("cpu", torch.float16):
+        assert net[0](torch.ones(1, 4)).dtype == torch.float16
+
+
+def test_going_back_takes_back_what_schedule_free_counts() -> None:
+    schedulefree = pytest.importorskip("schedulefree")
+    net = nn.Linear(2, 1)
+    optimizer = schedulefree.AdamWScheduleFree(net.parameters(), lr=0.01)
+    optimizer.train()
+    guard, counted = StepGuard(net, optimizer, every=2), []
+    for number in range(5):
+        counted.append(optimizer.param_groups[0]["k"])
+        guard.step(on(net, torch.randn(8, 2, generator=torch.Generator().manual_seed(number))))
+    guard._go_back("a test")
+    assert optimizer.param_groups[0]["k"] == counted[2]
+
+
+def test_without_a_guard_float16_says_when_a_loss_was_no_number(tmp_path: Path) -> None:
+    what = recipe(MixedPrecision(dtype="fp16"), SGD(lr=0.1), steps=18)
+
+    def plain() -> nn.Module:  # without statistics, which the sample would spoil
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+
+    run = trained(task(train=Faulty(TRAIN, 17), model=plain), what, tmp_path)
+    assert run.tried > run.steps
+    assert any("its loss is no number" in text for text in run.events)
+    assert trained(task(model=plain), what, tmp_path).events == ()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from halftime.errors import BadValue
+import halftime as ht
+from halftime.errors import BadValue, BadWorkload
 from halftime.methods import MixedPrecision
 from halftime.methods.clip_gradients import clip_before_step
 from halftime.methods.mixed_precision import DTYPES, scaled_update
 from halftime.places import Backward, ComputeLoss, overrides, plain_backward, plain_update
+from tests.conftest import make_task
 
 
 def parts(seed: int = 0) -> tuple[nn.Module, torch.optim.Optimizer, torch.amp.GradScaler]:
@@ -117,3 +121,37 @@ def test_a_bad_value_is_refused_in_one_line(field: str, value: Any) -> None:
         MixedPrecision(**{field: value})
     assert "\n" not in str(error.value)
     assert "must be" in str(error.value)
+
+
+def test_tf32_holds_for_forward_and_backward_and_is_put_back_after_each_step() -> None:
+    net, optimizer, _ = parts()
+    acting, seen = MixedPrecision(dtype="tf32").start(net, optimizer, None), list[str]()
+    before = torch.get_float32_matmul_precision()
+
+    def compute_loss(backward: Backward = plain_backward) -> None:
+        loss = net(torch.ones(3, 4)).square().mean()
+        loss.register_hook(lambda grad: seen.append(torch.get_float32_matmul_precision()))
+        seen.append(torch.get_float32_matmul_precision())
+        backward(loss)
+
+    assert acting.attempt(plain_update, compute_loss, optimizer)
+    assert seen == ["high", "high"]
+    assert torch.get_float32_matmul_precision() == before == "highest"
+    with pytest.raises(ZeroDivisionError):
+        acting.attempt(lambda *_: 1 // 0 == 0, compute_loss, optimizer)
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_tf32_is_refused_before_the_first_step_where_it_is_not(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadWorkload, match=r"MixedPrecision: tf32 needs a CUDA device of compute capability 8.0, not cpu"
+    ):
+        ht.train(make_task(), ht.Recipe([MixedPrecision(dtype="tf32")], steps=2), device="cpu", ledger=tmp_path)
+    assert ht.Ledger(tmp_path).runs == []
+
+
+@pytest.mark.parametrize("has", [(7, 5), (8, 0), (9, 0)])
+def test_tf32_asks_the_device(has: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("halftime.methods.mixed_precision.capability", lambda _: has)
+    with contextlib.nullcontext() if has >= (8, 0) else pytest.raises(BadWorkload, match=r"8\.0"):
+        MixedPrecision(dtype="tf32").model(nn.Linear(1, 1))

@@ -98,3 +98,25 @@ def test_a_bad_value_is_refused_in_one_line(field: str, value: Any) -> None:
         ProgressiveResize(**{field: value})
     assert "\n" not in str(error.value)
     assert "must be" in str(error.value)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.2, 0.5, 1.0])
+def test_boxes_follow(progress: float) -> None:
+    images, boxes = torch.zeros(1, 1, 64, 96), torch.tensor([[[16.0, 8, 48, 40], [0, 0, 0, 0]]])
+    images[0, 0, 8:40, 16:48] = 1.0
+    targets = {"boxes": boxes, "classes": torch.tensor([[2, -1]])}
+    small, followed = ProgressiveResize(smallest=0.5, until=0.7, multiple=8).batch(images, targets, progress)
+    assert (small.shape[-1] < 96) == (progress < 0.7)
+    rows, columns = (small[0, 0] > 0.5).nonzero().unbind(1)
+    around = [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]
+    assert torch.allclose(followed["boxes"][0, 0], torch.tensor(around).float(), atol=0.51)
+    assert torch.equal(followed["boxes"][0, 1], torch.zeros(4))
+    assert torch.equal(followed["classes"], targets["classes"])
+    assert torch.equal(targets["boxes"], boxes)  # what was served stays as it was
+
+
+def test_both_sides_have_their_own_factor() -> None:
+    targets = {"boxes": torch.tensor([[[0.0, 0, 10, 6]]]), "classes": torch.tensor([[0]])}
+    small, followed = ProgressiveResize(smallest=0.5, until=0.7, multiple=4).batch(torch.zeros(1, 1, 6, 10), targets, 0)
+    assert small.shape[-2:] == (4, 4)
+    assert followed["boxes"].flatten().tolist() == [0.0, 0.0, 4.0, 4.0]

@@ -1,0 +1,1 @@
+"""A recipe as a plain PyTorch script that imports nothing of halftime and reproduces the run."""

@@ -1,0 +1,65 @@
+"""Snapshots: copies in memory of what a step changes, to go back to."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class Snapshots:
+    """The last two snapshots of a network and its optimizer: going back takes the older, the newer may hold the harm.
+
+    Weights, buffers and the optimizer's tensors are kept, and the numbers in its groups, such as the steps that an
+    average has seen; the rates are not, a schedule sets them.
+
+    Args:
+        model: the network.
+        optimizer: of its weights.
+
+    Example:
+        >>> net = nn.Linear(1, 1)
+        >>> kept, before = Snapshots(net, torch.optim.SGD(net.parameters(), lr=0.1)), net.weight.item()
+        >>> kept.keep()
+        >>> _ = net.weight.data.fill_(float("nan"))
+        >>> kept.go_back()
+        >>> net.weight.item() == before
+        True
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
+        self.model, self.optimizer = model, optimizer
+        self._kept: deque[tuple[list[Tensor], list[dict[str, Any]]]] = deque(maxlen=2)
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Make one; the oldest of more than two is given up."""
+        tensors, numbers = self._tensors(), [_numbers(g) for g in self.optimizer.param_groups]
+        old = self._kept.popleft()[0] if len(self._kept) == 2 else []
+        if [t.shape for t in old] != [t.shape for t in tensors]:
+            old = [t.clone() for t in tensors]
+        else:  # into the same memory: fresh memory costs more than the copy
+            torch._foreach_copy_(old, tensors)
+        self._kept.append((old, numbers))
+
+    @torch.no_grad()
+    def go_back(self) -> None:
+        """Put the older one back."""
+        tensors, numbers = self._kept[0]
+        for tensor, kept in zip(
+            self._tensors(), tensors, strict=False
+        ):  # the first is older than the optimizer's state
+            tensor.copy_(kept)
+        for group, own in zip(self.optimizer.param_groups, numbers, strict=True):
+            group.update(own)
+
+    def _tensors(self) -> list[Tensor]:
+        state = [t for s in self.optimizer.state.values() for t in s.values() if isinstance(t, Tensor)]
+        return [t.detach() for t in (*self.model.parameters(), *self.model.buffers(), *state)]
+
+
+def _numbers(group: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in group.items() if isinstance(v, (int, float)) and k not in ("lr", "initial_lr")}

@@ -1,0 +1,113 @@
+"""A measurement from start to file, on a task of a moment: stopped, gone on with, never trained twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from halftime.evidence import gather
+from halftime.evidence.gather import Gathering, TimeUp
+from halftime.evidence.grounds import Comparison, Ground
+from halftime.evidence.record import written
+from halftime.ledger.store import Ledger, load_all
+from halftime.measure import prior
+from halftime.methods import EMA, SGD, FusedOptimizer, OneCycle, WarmStart
+from halftime.places import Method
+from halftime.recipe import Recipe
+from tests.contract.tasks import task
+
+BASE = Recipe([SGD(lr=0.05), OneCycle()], steps=32, batch_size=16)
+
+
+def compared(method: Method, **changes: object) -> Comparison:
+    workload = task(**({"target": 0.9, "evaluations": 8} | changes))
+    where = Ground("bars", lambda: workload, BASE, frozenset({"images", "classes", "labels"}))
+    return Comparison(method, where, workload, BASE, BASE.plus(method), None)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The search for a rate in no time: it has tests of its own."""
+
+    @dataclasses.dataclass
+    class Chosen:
+        rate: float = 0.1
+        why: str = "a test"
+
+    @dataclasses.dataclass
+    class Found:
+        chosen: Chosen
+        id: str = "t1"
+        cost: float = 1.5
+        device_seconds: float = 0.1
+
+    asked: list[Recipe] = []
+
+    def tune(workload, recipe, **how):
+        asked.append(recipe)
+        return Found(Chosen())
+
+    monkeypatch.setattr(gather, "tune", tune)
+    return asked
+
+
+def begun(folder: Path, until: float = 1e18) -> Gathering:
+    return Gathering(Ledger(folder), torch.device("cpu"), 2, until, quiet=True)
+
+
+def test_it_is_measured_once_and_written_down(tmp_path: Path, quick) -> None:
+    work = begun(tmp_path)
+    assert 0 < work.seconds([compared(EMA())]) < work.seconds([compared(EMA()), compared(FusedOptimizer())])
+    found = work.measure(compared(EMA()))
+    before = len(load_all(work.ledger))
+    assert before == 1 + 2 * 2  # the pilot, and two seeds of each side
+    again = begun(tmp_path)
+    assert again.seconds([compared(EMA())]) == 0
+    assert again.measure(compared(EMA()))["arms"] == found["arms"]
+    assert len(load_all(again.ledger)) == before
+    assert len(quick) == 2  # each side once
+    assert found["arms"]["fast"]["recipe"]["methods"]["SGD"]["lr"] == 0.1
+    assert found["verdict"] in prior.VERDICTS
+    assert found["key"] != begun(tmp_path).key(compared(EMA(decay=0.5)))
+    path = written(tmp_path / "evidence", "EMA", [found])
+    assert json.loads(path.read_text())["method"] == "EMA"
+    written(tmp_path / "evidence", "EMA", [{**found, "device": "a GPU"}, found])
+    assert [e["device"] for e in prior.evidence("EMA", [tmp_path / "evidence"])] == ["a GPU", "cpu"]
+
+
+def test_an_exact_method_is_measured_at_the_rate_of_the_base(tmp_path: Path, quick) -> None:
+    found = begun(tmp_path).measure(compared(FusedOptimizer()))
+    assert len(quick) == 1
+    assert found["arms"]["fast"]["tuning"] == found["arms"]["base"]["tuning"]
+    assert found["arms"]["fast"]["scores"] == pytest.approx(found["arms"]["base"]["scores"], abs=0.05)
+
+
+def test_a_method_that_cannot_work_there_has_no_evidence_and_says_why(tmp_path: Path, quick) -> None:
+    work = begun(tmp_path)
+    found = work.measure(compared(WarmStart()))
+    assert found["verdict"] == "no evidence here"
+    assert "WarmStart" in found["words"]
+    assert load_all(work.ledger) == []
+    assert prior.read(written(tmp_path / "evidence", "WarmStart", [found])) == [found]
+
+
+def test_what_misses_the_target_is_censored_and_not_dropped(tmp_path: Path, quick) -> None:
+    found = begun(tmp_path).measure(
+        compared(EMA(), target=1.0, score=lambda outputs, targets: torch.zeros(len(targets)))
+    )
+    assert found["arms"]["base"]["seconds_to_target"] == [None, None]
+    assert found["ratio"]["n"] == 2
+    assert (found["ratio"]["low"], found["ratio"]["high"]) == (0.0, None)
+    assert found["verdict"] == "no gain"
+    assert "missed by 2 base, 2 fast" in found["words"]
+
+
+def test_when_the_time_is_up_nothing_begins(tmp_path: Path, quick) -> None:
+    with pytest.raises(TimeUp):
+        begun(tmp_path, time.monotonic()).measure(compared(EMA()))
+    assert load_all(Ledger(tmp_path)) == []

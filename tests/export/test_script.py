@@ -1,0 +1,152 @@
+"""Scripts are executed where halftime cannot be imported, and give the very weights of the run."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+import halftime as ht
+from halftime.cli import arguments as read
+from halftime.errors import BadRecipe
+from halftime.export.acts import REFUSED
+from halftime.export.script import script
+from halftime.methods import ALL, EMA, SGD, AdamW, CutMix, Guard, MixedPrecision, OneCycle, ProgressiveResize
+from tests.contract.tasks import FP16, SETTINGS, name, recipe, trained, weights
+
+from .tasks import BARS, digest_of_weights, executed, exported, loaded
+
+RUFF = """
+line-length = 120
+target-version = "py311"
+[lint]
+select = ["B", "C4", "E", "F", "I", "PIE", "RET", "SIM", "UP", "W"]
+[lint.isort]
+split-on-trailing-comma = false
+[format]
+skip-magic-trailing-comma = true
+"""
+# each method alone, loss scaling, nothing at all, and what meets in the step
+RECIPES: dict[str, ht.Recipe] = {
+    **{name(m): recipe(m, steps=15) for m in SETTINGS},
+    "scaled": recipe(FP16, steps=15),
+    "empty": ht.Recipe(steps=15, batch_size=16),
+    "pieces": recipe(steps=8, micro_batch=5),
+    "many": recipe(
+        AdamW(lr=0.01), OneCycle(), EMA(decay=0.9), CutMix(), Guard(every=4), FP16, ProgressiveResize(), steps=15
+    ),
+    "half": recipe(MixedPrecision(), CutMix(), SGD(lr=0.1), steps=15, micro_batch=7),
+}
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}  # as the run here: another number of threads rounds otherwise
+OURS = [path.stem for path in sorted((Path(__file__).parents[2] / "recipes").glob("digits_*")) if path.suffix != ".md"]
+assert OURS
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[str, str, str]]:
+    """(the script, the digest of the run's weights, that of the script's) for each recipe."""
+    folder = tmp_path_factory.mktemp("export")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("halftime.data.storage.cache", lambda: folder / "cache")
+        (folder / "bars.py").write_text(BARS)
+        workload, source = loaded(folder / "bars.py")
+        allowed = {key: what for key, what in RECIPES.items() if key not in REFUSED}
+        paths = [exported(folder / f"{key}.py", workload, what, source) for key, what in allowed.items()]
+        runs = {key: digest_of_weights(weights(trained(workload, what, folder))) for key, what in allowed.items()}
+    digests = executed(paths, folder)
+    return {key: ((folder / f"{key}.py").read_text(), runs[key], digests[key]) for key in allowed}
+
+
+@pytest.mark.parametrize("key", RECIPES)
+def test_the_script_gives_the_weights_of_the_run_bit_for_bit(
+    key: str, scripts: Mapping[str, tuple[str, str, str]]
+) -> None:
+    if key in REFUSED:
+        pytest.skip(f"cannot be exported: {REFUSED[key]}")
+    _, run, again = scripts[key]
+    assert again == run
+
+
+def test_every_method_was_executed(scripts: Mapping[str, tuple[str, str, str]]) -> None:
+    assert {kind.__name__ for kind in ALL} == (scripts.keys() | REFUSED.keys()) & {kind.__name__ for kind in ALL}
+    assert REFUSED.keys() <= {kind.__name__ for kind in ALL}
+    assert len(scripts) >= len(ALL) - len(REFUSED) + 5
+    assert len({run for _, run, _ in scripts.values()}) > 20  # exact methods aside, each trains in its own way
+
+
+def test_no_script_imports_halftime_or_speaks_to_its_tools(scripts: Mapping[str, tuple[str, str, str]]) -> None:
+    for text, _, _ in scripts.values():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                assert "halftime" not in ast.unparse(node)
+        assert not re.search(r"type: ignore|noqa|>>> |__carried_|Places|state_dict\(self", text)
+
+
+def test_scripts_are_linted_and_formatted(scripts: Mapping[str, tuple[str, str, str]], tmp_path: Path) -> None:
+    (tmp_path / "ruff.toml").write_text(RUFF)
+    for key, (text, _, _) in scripts.items():
+        (tmp_path / f"{key}.py").write_text(text)
+    for command in (["check"], ["format", "--diff"]):
+        tool = [sys.executable, "-m", "ruff", *command, "--no-cache", "--config", str(tmp_path / "ruff.toml")]
+        done = subprocess.run([*tool, str(tmp_path)], capture_output=True, text=True)
+        assert done.returncode == 0, (done.stdout + done.stderr)[:3000]
+
+
+def test_an_empty_recipe_is_the_bare_loop(scripts: Mapping[str, tuple[str, str, str]]) -> None:
+    text = scripts["empty"][0]
+    loop = text[text.index("    # training") : text.index("        if due")]
+    assert loop.splitlines()[1:] == [
+        "    for step, batch in enumerate(islice(batches(train, BATCH_SIZE, SEED), STEPS)):",
+        "        inputs, targets = (t.to(device, non_blocking=True) for t in batch)",
+        "        optimizer.zero_grad(set_to_none=True)",
+        "        loss = cross_entropy(model(inputs), targets)",
+        "        loss.backward()",
+        "        optimizer.step()",
+    ]
+    assert "unused" not in text
+
+
+def test_branches_that_the_fields_decide_are_left_out(scripts: Mapping[str, tuple[str, str, str]]) -> None:
+    assert "GradScaler" not in scripts["MixedPrecision"][0]
+    assert "GradScaler" in scripts["scaled"][0]
+    assert "nesterov=True" in scripts["SGD"][0]
+
+
+@pytest.mark.parametrize("stem", OURS)
+def test_the_recipes_that_come_with_halftime(stem: str, tmp_path: Path) -> None:
+    """The whole training: the script's weights are those of the run, byte for byte in the file."""
+    workload, _, source = read.workload("digits")
+    what = read.recipe(stem)
+    run = trained(workload, what, tmp_path)
+    path = exported(tmp_path / "train_fast.py", workload, what, source)
+    done = subprocess.run([sys.executable, "-I", path.name], cwd=tmp_path, capture_output=True, text=True, env=ALONE)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "train_fast.safetensors").read_bytes() == run.weights.read_bytes()
+    assert f"score {run.score:.4f}" in done.stdout.splitlines()[-1]
+
+
+def test_a_budget_in_minutes_needs_a_run(tmp_path: Path) -> None:
+    (tmp_path / "bars.py").write_text(BARS)
+    workload, source = loaded(tmp_path / "bars.py")
+    what = ht.Recipe([SGD(lr=0.1), OneCycle()], minutes=0.02, batch_size=16)
+    with pytest.raises(BadRecipe, match="--run"):
+        script(workload, what, source=source, device="cpu")
+    run = trained(workload, what, tmp_path)
+    assert run.plan
+    plan = ht.Plan.of(run.plan)
+    text = script(workload, what, source=source, device="cpu", plan=plan, runs=(run,))
+    assert run.id in text
+    (tmp_path / "paced.py").write_text(text)
+    assert executed([tmp_path / "paced.py"], tmp_path)["paced"] == digest_of_weights(weights(run))
