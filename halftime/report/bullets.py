@@ -81,14 +81,31 @@ def both(receipt: Content) -> list[str]:
     return [*receipt["before"]["runs"], *receipt["after"]["runs"]]
 
 
+def claimed(receipt: Content) -> float:
+    """What a receipt carries of how many times sooner the target is met; 0 where it carries no gain.
+
+    It is the lower end of the interval, or what the brackets give where they are read against the claim, if less.
+
+    Args:
+        receipt: as `halftime.measure.receipt.receipt` makes it.
+    """
+    ratio, least = receipt["ratio"], receipt["least"]
+    if receipt["verdict"] not in CLAIMED or ratio["bound"] == "at most":
+        return 0.0
+    low = float(ratio["low"] if least is None else min(ratio["low"], least))
+    return low if low > 1.0 else 0.0
+
+
 def _speed(receipt: Content) -> Bullet:
     say, ratio, runs = Saying(), receipt["ratio"], both(receipt)
     target = say(short(receipt["workload"]["target"]), "target", runs)
     name, n = receipt["workload"]["name"], ratio["n"] if ratio else 0
     seeds = say(f"{n} paired seed{'s' * (n != 1)}", "seeds", runs)
-    if receipt["verdict"] not in CLAIMED or ratio["low"] <= 1.0:
-        return say.bullet(f"No gain is claimed for {name}: to {target}, it is {receipt['verdict']} on {seeds}")
-    low = say(cut(ratio["low"]), "lower end of the ratio of times to target, cut", runs)
+    gain = claimed(receipt)
+    if not gain:
+        why = "evaluations are too far apart" if receipt["verdict"] in CLAIMED else f"it is {receipt['verdict']}"
+        return say.bullet(f"No gain is claimed for {name}: to {target}, {why} on {seeds}")
+    low = say(cut(gain), "lower end of the ratio of times to target, or of its brackets if less, cut", runs)
     high = "no upper end" if ratio["high"] is None else say(f"{ratio['high']:.2f}×", "upper end of the ratio", runs)
     middle = say(f"{ratio['estimate']:.2f}×", "estimate of the ratio", runs)
     level, ends = receipt["interval"].partition(" %")[0], say(f"{ratio['low']:.2f}×", "lower end of the ratio", runs)

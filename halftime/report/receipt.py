@@ -72,13 +72,13 @@ def write(receipt: Content, folder: Path, ledger: Ledger, ablation: Ablation | N
 def _ratio(receipt: Content) -> dict[str, str]:
     """The ratio as large as it may be said: nothing but a dash where no gain is claimed."""
     ratio = receipt["ratio"]
-    claimed = receipt["verdict"] in bullets.CLAIMED and ratio["low"] > 1.0
+    gain = bullets.claimed(receipt)
     if not ratio or ratio["n"] < 2:
         return {"big": NONE, "interval": "no interval"}
     high = "no upper end" if ratio["high"] is None else times(ratio["high"])
     low = times(ratio["low"]) if ratio["low"] > 0 else "no lower end"
     return {
-        "big": bullets.cut(ratio["low"]) if claimed else NONE,
+        "big": bullets.cut(gain) if gain else NONE,
         "interval": f"{ratio['bound']} {times(ratio['estimate'])}, {receipt['interval']} {low} to {high}".strip(),
     }
 

@@ -165,11 +165,11 @@ def chart(name: str, title: str, steps: Sequence[Step], whole: Step) -> Markup:
     def draw(chart: Chart, frame: Frame) -> None:
         x = Scale.around(seen, frame.left, frame.right - 8, log=True, pad=0.05)
         chart.x_axis(x, frame, "times as fast to the target as the base (log scale)", "×", 5)
-        chart.line([(x(1.0), frame.top - 4), (x(1.0), frame.bottom)], "zero")
         for i, (step, (start, end)) in enumerate(zip(every, edges, strict=True)):
             y = frame.top + 46.0 * i
             label = f"{clean(step.change)}: {_factor(step)}" + (f", {words}" if (words := interval(step)) else "")
             chart.text(4, y + 12, label, "label halo", room=chart.width - 8)
+            chart.line([(x(1.0), y + 17), (x(1.0), y + 36)], "zero")  # not through the words
             if step.ratio is None:
                 continue
             left, right = sorted((x(math.exp(start)), x(math.exp(end))))
@@ -230,8 +230,8 @@ def rows(found: Ablation) -> list[dict[str, str]]:
     """The table for a page or a terminal."""
     return [
         {
-            "change": part.words,
             "name": part.name,
+            "called": part.name + "".join(part.words.partition(" in place of ")[1:]),
             **{kind: words(getattr(part, kind)) for kind in ("alone", "without", "share")},
             "drawn": "" if not part.share.drawn else f"±{100 * part.share.drawn:.1f} %",
             "verdict": verdict(part),

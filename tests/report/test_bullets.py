@@ -60,9 +60,10 @@ def test_every_number_is_bound_to_runs_of_the_proof(case: str, ledger: Ledger) -
         assert proof.verdict in ("proved", "provisional")
         assert ratio is not None
         assert float(claimed[1]) <= ratio.low
+        assert proof.least is None or float(claimed[1]) <= proof.least
     else:
         assert "No gain is claimed" in found[0].text
-        assert proof.verdict not in ("proved", "provisional")
+        assert proof.verdict not in ("proved", "provisional") or (proof.least or 9.0) <= 1.0
     if "is not worse" in found[1].text:
         assert proof.same_quality
     asked = questions.questions(made)
