@@ -85,9 +85,9 @@ def lines(steps: Sequence[Step], width: int = 80, whole: Step | None = None) -> 
 
     Example:
         >>> print("\\n".join(lines([Fall("EMA", 2.0, 1.6, 2.5), Fall("OneCycle", 1.5, 1.2, 1.9)], 60)))
-        EMA       2.00×  1.60× to 2.50×  ███████████████
-        OneCycle  1.50×  1.20× to 1.90×                 ████████
-        in all    3.00×                  ███████████████████████
+        EMA       2.00×  1.60× to 2.50×  █████████████████
+        OneCycle  1.50×  1.20× to 1.90×                   ██████████
+        in all    3.00×                  ███████████████████████████
     """
     product = math.prod(step.ratio or 1.0 for step in steps)
     last = whole or Fall("in all", product, product, product)

@@ -56,7 +56,7 @@ def changes(base: Recipe, recipe: Recipe) -> list[Change]:
     Example:
         >>> from halftime.methods import EMA, SGD, AdamW
         >>> [c.words for c in changes(Recipe([SGD(lr=0.1)], epochs=4), Recipe([AdamW(lr=0.003), EMA()], epochs=2))][::2]
-        ['AdamW(lr=0.003, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01) in place of SGD', 'budget: 2 epochs']
+        ['AdamW(lr=0.003, weight_decay=0.01, beta1=0.9, beta2=0.999) in place of SGD', 'budget: 2 epochs']
     """
     here = {type(m).__name__: m for m in base.methods}
     there = {type(m).__name__: m for m in recipe.methods}
