@@ -93,10 +93,10 @@ def write_page(path: str, page: str) -> None:
     replace(Path(path), page.encode())
 
 
-def check_out(path: str | None) -> None:
+def check_out(path: str | None, option: str = "--out") -> None:
     """Refuse an impossible output file before hours are spent on what goes into it."""
     if path is not None and not Path(path).resolve().parent.is_dir():
-        raise BadValue(f"--out {path}: that folder does not exist: create it first")
+        raise BadValue(f"{option} {path}: that folder does not exist: create it first")
 
 
 def _finite(content: Any) -> Any:

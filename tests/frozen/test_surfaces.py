@@ -146,11 +146,13 @@ COMMANDS = {
     "noise": ["workload", "--recipe", "--seeds", "--gain", "--power", "--price", "--device", "--json"],
     "prove": ["workload", "--base", "--fast", "--seeds", "--sequential", "--gain", "--noise", "--most", "--device",
               "--json", "--out"],
+    "ablate": ["workload", "--recipe", "--base", "--seeds", "--orders", "--stretch", "--device", "--json",
+               "--csv", "--out"],
     "export": ["workload", "--recipe", "--run", "--seed", "--device", "--out", "--force"],
     "runs": ["--json"],
     "show": ["run", "--json"],
-    "report": ["records", "--out", "--json"],
-    "ledger": ["what", "--json"],
+    "report": ["records", "--out", "--receipt", "--price", "--bullets", "--json"],
+    "ledger": ["what", "receipt", "--json"],
     "data": ["what", "source", "folder", "--sizes", "--score", "--epochs", "--device", "--out", "--json"],
 }  # fmt: skip
 
