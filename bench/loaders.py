@@ -155,6 +155,14 @@ def _raw(data: bytes, size: int) -> Any:
     return data if size else np.frombuffer(data, np.uint8).reshape(3, 32, 32)
 
 
+def _served(item: dict[str, Any], size: int) -> tuple[Tensor, int]:
+    return one(_raw(item["raw"], size), size), item["label"]
+
+
+def _collated(items: list[dict[str, Any]], size: int) -> Any:
+    return default_collate([_served(item, size) for item in items])
+
+
 def litdata(workers: int) -> Callable[[Job, int], Stream]:
     """Lightning's litdata, from its own chunks on the local disk."""
 
@@ -166,15 +174,12 @@ def litdata(workers: int) -> Callable[[Job, int], Stream]:
             lit.optimize(_pair, list(zip(job.raw, job.labels, strict=True)), str(folder), num_workers=1,
                          chunk_bytes="64MB")  # fmt: skip
 
-        class Served(lit.StreamingDataset):  # type: ignore[misc]
-            def __getitem__(self, index: Any) -> Any:
-                item = super().__getitem__(index)
-                return one(_raw(item["raw"], job.size), job.size), item["label"]
-
         def stream() -> Iterator[Any]:
             left = count // job.batch
             while left > 0:
-                data = Served(str(folder), shuffle=True)
+                data = lit.StreamingDataset(
+                    str(folder), shuffle=True, transform=functools.partial(_served, size=job.size)
+                )
                 loader = lit.StreamingDataLoader(data, batch_size=job.batch, num_workers=workers)
                 for batch in itertools.islice(loader, left):
                     yield batch
@@ -197,17 +202,14 @@ def streaming(workers: int) -> Callable[[Job, int], Stream]:
                 for item in zip(job.raw, job.labels, strict=True):
                     out.write(_pair(item))
 
-        class Served(mds.StreamingDataset):  # type: ignore[misc]
-            def __getitem__(self, index: Any) -> Any:
-                item = super().__getitem__(index)
-                return one(_raw(item["raw"], job.size), job.size), item["label"]
-
-        data = Served(local=str(folder), shuffle=True, batch_size=job.batch)
+        data = mds.StreamingDataset(local=str(folder), shuffle=True, batch_size=job.batch)
+        made = functools.partial(_collated, size=job.size)
 
         def stream() -> Iterator[Any]:
             left = count // job.batch
             while left > 0:
-                for batch in itertools.islice(DataLoader(data, job.batch, num_workers=workers), left):
+                loader = DataLoader(data, job.batch, num_workers=workers, collate_fn=made)
+                for batch in itertools.islice(loader, left):
                     yield batch
                     left -= 1
 

@@ -25,6 +25,7 @@ VERBS = {
     "search": "find a faster recipe within some hours, and prove it",
     "noise": "how much runs differ by luck, and what it costs to show a gain",
     "prove": "show whether one recipe reaches the target sooner than another",
+    "ablate": "take a recipe apart: what each of its changes is worth",
     "export": "write a recipe as a plain PyTorch script that needs no halftime",
     "runs": "list the ledger",
     "show": "one run of the ledger",

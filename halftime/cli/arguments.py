@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from halftime.errors import BadData, BadRecipe, BadValue, BadWorkload, HalftimeError, UnknownName, shorten, unknown
+from halftime.errors import BadRecipe, BadValue, HalftimeError, UnknownName, shorten, unknown
 
 if TYPE_CHECKING:
     from halftime.places import Method
@@ -21,24 +19,15 @@ if TYPE_CHECKING:
 
 def workload(text: str, target: float | None = None) -> tuple[Workload, tuple[type[Method], ...], str]:
     """(workload, the methods its file defines, where it was found) from a built-in name or a Python file."""
-    import dataclasses
+    from halftime.workloads.source import find
 
-    from halftime import workloads
-    from halftime.workload import Workload
-
-    if not text.endswith(".py"):
-        return workloads.get(text, target), (), text
-    module = _load(Path(text), "workload")
-    found = getattr(module, "workload", None)
-    if not isinstance(found, Workload):
-        raise BadWorkload(f"{text} must define `workload`, a halftime.Workload; it is {shorten(found)}")
-    found = found if target is None else dataclasses.replace(found, target=target)
-    return found, tuple(getattr(module, "methods", ())), str(Path(text).resolve())
+    return find(text, target)
 
 
 def recipe(text: str, known: Iterable[type[Method]] = ()) -> Recipe:
     """A recipe from a JSON file, a Python file, or by the name of one in `recipes/`."""
     from halftime.recipe import Recipe
+    from halftime.workloads.source import load, text_of
 
     path = Path(text)
     if path.suffix not in (".json", ".py"):
@@ -50,10 +39,10 @@ def recipe(text: str, known: Iterable[type[Method]] = ()) -> Recipe:
         path = named[text]
     if path.suffix == ".json":
         try:
-            return Recipe.from_json(_text(path), known)
+            return Recipe.from_json(text_of(path), known)
         except HalftimeError as error:
             raise type(error)(f"{path}: {error}") from error
-    found = getattr(_load(path, "recipe"), "recipe", None)
+    found = getattr(load(path, "recipe"), "recipe", None)
     found = found() if callable(found) else found
     if not isinstance(found, Recipe):
         raise BadRecipe(f"{path} must define `recipe`, a halftime.Recipe or a function that returns one")
@@ -104,10 +93,10 @@ def write_page(path: str, page: str) -> None:
     replace(Path(path), page.encode())
 
 
-def check_out(path: str | None) -> None:
+def check_out(path: str | None, option: str = "--out") -> None:
     """Refuse an impossible output file before hours are spent on what goes into it."""
     if path is not None and not Path(path).resolve().parent.is_dir():
-        raise BadValue(f"--out {path}: that folder does not exist: create it first")
+        raise BadValue(f"{option} {path}: that folder does not exist: create it first")
 
 
 def _finite(content: Any) -> Any:
@@ -123,30 +112,3 @@ def _recipes() -> Sequence[Path]:
     package = Path(__file__).parent.parent
     folders = (Path("recipes"), package / "_recipes", package.parent / "recipes")
     return [folder for folder in reversed(folders) if folder.is_dir()]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        raise BadData(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadData(f"cannot read {path}: {error}") from None
-
-
-def _load(path: Path, what: str) -> Any:
-    """Run a user's Python file as a module."""
-    _text(path)
-    spec = importlib.util.spec_from_file_location(f"halftime_user_{what}_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise BadData(f"cannot load {path} as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses in the file look themselves up there
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise BadData(f"{path}, line {error.lineno}: {error.msg}") from None
-    finally:
-        sys.path.remove(str(path.resolve().parent))
-    return module

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from halftime.cli import arguments as read
-from halftime.errors import BadValue, Stopped
+from halftime.errors import BadValue, Stopped, unknown
 
 if TYPE_CHECKING:
     from halftime.search.records import Bar, Found
+    from halftime.search.work import Engine
 
 DEFAULT = ("AdamW()", "OneCycle()")  # as `halftime train` and `halftime tune` take
 WIDTH = 32  # characters of the longest bar
@@ -35,6 +37,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the search of the same call that was stopped")
     parser.add_argument("--price", type=float, metavar="PER_HOUR", help="money for an hour of the device")
     parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; the fastest there is")
+    parser.add_argument("--workers", type=int, metavar="N", help="train N at once, each with its share of the cores")
+    parser.add_argument("--on", metavar="ENGINE", help="where the workers are, if not here: ray, for a Ray cluster")
     parser.add_argument("--json", action="store_true", help="the outcome as one JSON document")
     parser.add_argument("--out", metavar="DIR", help="write recipe.json and search.json there")
 
@@ -52,10 +56,11 @@ def run(given: argparse.Namespace) -> int:
     texts = re.split(r",(?![^(]*\))", given.methods) if given.methods is not None else None
     methods = texts and [read.method(text, known) if "(" in text else text.strip() for text in texts]
     try:
-        found = search(
-            workload, base, minutes=minutes, methods=methods, known=known, resume=given.resume, price=given.price,
-            device=given.device, source=source, quiet=True if given.json else None,
-        )  # fmt: skip
+        with _engine(given) as engine:
+            found = search(
+                workload, base, minutes=minutes, methods=methods, known=known, resume=given.resume, price=given.price,
+                device=given.device, source=source, quiet=True if given.json else None, engine=engine,
+            )  # fmt: skip
     except Stopped as stopped:
         from halftime.cli import fail
 
@@ -64,6 +69,23 @@ def run(given: argparse.Namespace) -> int:
         _write(Path(given.out), found)
     read.print_json(found.to_dict()) if given.json else print(shown(found, given.out))
     return 0 if found.verdict == "faster" else 1
+
+
+def _engine(given: argparse.Namespace) -> contextlib.AbstractContextManager[Engine]:
+    """What trains: this process, workers here, or those of a cluster."""
+    if given.on == "ray":
+        from halftime.search.engine_ray import Cluster
+
+        return Cluster(given.workers, given.device)
+    if given.on is not None:
+        raise unknown("engine", given.on, ["ray"])
+    if given.workers is not None:
+        from halftime.search.engine_local import Workers
+
+        return Workers(given.workers, given.device)
+    from halftime.search.work import in_turn
+
+    return contextlib.nullcontext(in_turn)
 
 
 def _minutes(given: argparse.Namespace) -> float | None:

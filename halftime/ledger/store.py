@@ -44,6 +44,16 @@ class Ledger:
         return self._folders("tunes")
 
     @property
+    def ablations(self) -> list[Path]:
+        """Folders of all recipes that were taken apart, oldest first."""
+        return self._folders("ablations")
+
+    @property
+    def receipts(self) -> list[Path]:
+        """Folders of all receipts that were given out, oldest first."""
+        return self._folders("receipts")
+
+    @property
     def searches(self) -> list[Path]:
         """Folders of all searches for a faster recipe, oldest first."""
         return self._folders("searches")
@@ -53,7 +63,7 @@ class Ledger:
         return sorted(p for p in folder.iterdir() if attempt_files(p)) if folder.is_dir() else []
 
     def new(self, kind: str) -> Path:
-        """A fresh folder for a "run", "proof", "noise", "tune" or "search", named by milliseconds and some chance."""
+        """A fresh folder for a "run", "proof", "noise", "tune" and so on, named by milliseconds and some chance."""
         now = time.time()
         when = f"{time.strftime('%y%m%d-%H%M%S', time.localtime(now))}-{int(now % 1 * 1000):03d}"
         rooms = f"{kind}es" if kind == "search" else f"{kind}s"
@@ -64,8 +74,8 @@ class Ledger:
         return folder / f"attempt-{len(attempt_files(folder)) + 1:03d}.jsonl"
 
     def find(self, name: str) -> Path:
-        """The folder of a run or a proof by its id or the unique start of it."""
-        everything = {p.name: p for p in (*self.runs, *self.proofs)}
+        """The folder of a run, a proof or an ablation by its id or the unique start of it."""
+        everything = {p.name: p for p in (*self.runs, *self.proofs, *self.ablations)}
         if name in everything:
             return everything[name]
         fitting = [stem for stem in everything if name and stem.startswith(name)]
@@ -79,8 +89,10 @@ class Ledger:
     def run(self, name: str) -> Run:
         """A run by its id or the unique start of it."""
         path = self.find(name)
-        if path.parent.name == "proofs":
-            raise UnknownName(f"{path.name} is a proof, not a run: see `halftime report {path.name}`")
+        if path.parent.name != "runs":
+            raise UnknownName(
+                f"{path.name} is one of the {path.parent.name}, not a run: see `halftime report {path.name}`"
+            )
         found = load(path)
         if found is None:
             raise BadData(f"run {path.name} has no first line yet: it is just starting, or was killed before it")

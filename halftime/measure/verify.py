@@ -8,7 +8,9 @@ from pathlib import Path
 from halftime.errors import HalftimeError
 from halftime.ledger.lines import Record, read
 from halftime.ledger.store import Ledger
+from halftime.measure.ablation import Ablation
 from halftime.measure.proof import Proof
+from halftime.measure.receipt_check import check
 from halftime.run import attempt_files
 
 
@@ -18,12 +20,14 @@ class Checked:
 
     runs: int = 0
     proofs: int = 0
+    ablations: int = 0
+    receipts: int = 0
     open: int = 0  # without an end record, so without a digest to check
     wrong: list[str] = dataclasses.field(default_factory=list)
 
 
 def verify(ledger: Ledger) -> Checked:
-    """Compare every file with the digest in its end record, and every proof with its runs and with its verdict."""
+    """Compare every file with the digest in its end record, every proof, ablation and receipt with its runs."""
     checked = Checked()
     for folder in ledger.runs:
         checked.runs += 1
@@ -36,9 +40,41 @@ def verify(ledger: Ledger) -> Checked:
         judged = next((r for r in reversed(records) if r["kind"] == "judged"), None)
         if judged is not None:
             _verdict(folder, judged, ledger, checked)
-    for folder in ledger.tunes:
+    for folder in (*ledger.tunes, *ledger.searches):
         _digests(folder, checked)
+    for folder in ledger.ablations:
+        checked.ablations += 1
+        _ablation(folder, _digests(folder, checked), ledger, checked)
+    for folder in ledger.receipts:
+        checked.receipts += 1
+        for record in _digests(folder, checked):
+            if record["kind"] == "receipt":
+                content = record["content"]
+                checked.wrong += [f"receipt of proof {content.get('proof')}: {line}" for line in check(content, ledger)]
     return checked
+
+
+def _ablation(folder: Path, records: list[Record], ledger: Ledger, checked: Checked) -> None:
+    """Compare the runs of an ablation with those that it was worked out from, and its words with what they say now."""
+    judged = [record for record in records if record["kind"] == "judged"]
+    for run, digest in judged[-1]["runs"].items() if judged else ():
+        if _digest_of(run, ledger) != digest:
+            checked.wrong.append(f"run {run} is not the one that ablation {folder.name} was worked out from")
+    if not judged:
+        return
+    try:
+        now = Ablation.load(folder, ledger)
+    except (HalftimeError, KeyError, ValueError, TypeError) as error:
+        checked.wrong.append(f"ablation {folder.name} can no longer be worked out: {error}")
+        return
+    if now.complete and now.words != judged[-1]["words"]:
+        checked.wrong.append(f"ablation {folder.name} said '{judged[-1]['words']}', its runs say '{now.words}'")
+
+
+def _digest_of(run: str, ledger: Ledger) -> str | None:
+    """What the end record of a run says that it digests to."""
+    files = attempt_files(ledger.root / "runs" / run)
+    return read(files[-1])[0][-1].get("digest") if files else None
 
 
 def _digests(folder: Path, checked: Checked) -> list[Record]:
@@ -55,8 +91,7 @@ def _digests(folder: Path, checked: Checked) -> list[Record]:
 
 def _verdict(folder: Path, judged: Record, ledger: Ledger, checked: Checked) -> None:
     for run, digest in judged["runs"].items():
-        files = attempt_files(ledger.root / "runs" / run)
-        if not files or read(files[-1])[0][-1].get("digest") != digest:
+        if _digest_of(run, ledger) != digest:
             checked.wrong.append(f"run {run} is not the one that proof {folder.name} was judged by")
     try:
         now = Proof.load(folder, ledger)

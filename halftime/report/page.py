@@ -15,21 +15,23 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from halftime.ledger.lines import read
+from halftime.measure.ablation import Ablation
 from halftime.measure.judge import PROVED, PROVISIONAL, Arm
 from halftime.measure.proof import Proof
+from halftime.measure.receipt import MACHINE
 from halftime.measure.statistics import median
-from halftime.report import argument, figures, waiting, words
+from halftime.report import argument, figures, waiting, waterfall, words
 from halftime.run import Run, attempt_files
 
 HERE = Path(__file__).parent
-MACHINE = ("system", "cpu", "cores", "threads", "memory_gib", "gpu", "gpu_memory_gib", "cuda")  # nothing else is shown
 
 
-def proof_page(proof: Proof) -> str:
+def proof_page(proof: Proof, ablation: Ablation | None = None) -> str:
     """A proof as an HTML document: the verdict, what it rests on, what it does not say, and how to do it again.
 
     Args:
         proof: as loaded; also one that is not complete, or where runs missed or failed.
+        ablation: of its fast recipe, if there is one.
 
     Returns:
         The text of the file. It names no host, no user and no absolute path.
@@ -65,6 +67,7 @@ def proof_page(proof: Proof) -> str:
         same=argument.same(proof.base.recipe, proof.fast.recipe),
         rows=_rows(named),
         again=_again(proof),
+        ablation=taken_apart(ablation) if ablation else None,
         about=_about(proof.fingerprint),
         enough={"proved": PROVED, "provisional": PROVISIONAL},
     )
@@ -94,6 +97,43 @@ def runs_page(runs: Sequence[Run]) -> str:
         cost=_cost(runs),
         about=list(prints.values()),
     )
+
+
+def ablation_page(found: Ablation) -> str:
+    """A recipe taken apart as an HTML document: two waterfalls, the table behind them, and what to keep in mind.
+
+    Args:
+        found: as loaded; also one that is not complete.
+
+    Returns:
+        The text of the file. It names no host, no user and no absolute path.
+    """
+    return render(
+        "ablation.html.jinja",
+        title=f"What is each part of {argument.contrast(found.base, found.recipe)[1]} worth?",
+        found=found,
+        ablation=taken_apart(found),
+        rows=_rows([(run, "", "") for run in found.runs]),
+        cost=_cost(found.runs),
+        about=_about(found.fingerprint),
+    )
+
+
+def taken_apart(found: Ablation) -> dict[str, Any]:
+    """What a page shows of an ablation."""
+    whole = waterfall.Fall.of("in all", found.whole)
+    alone = waterfall.alone_of(found)
+    return {
+        "id": found.id,
+        "words": found.words,
+        "rows": waterfall.rows(found),
+        "whole": waterfall.words(found.whole),
+        "interaction": waterfall.words(found.interaction),
+        "notes": waterfall.notes(found),
+        "base": found.base,
+        "shares": waterfall.chart("shares", "Shares that multiply to the whole", waterfall.shares_of(found), whole),
+        "alone": waterfall.chart("alone", "Each change alone, and the interaction", alone, whole),
+    }
 
 
 def render(template: str, **content: Any) -> str:

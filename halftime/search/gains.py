@@ -98,6 +98,8 @@ def race(
         spent = work.journal.spent - began + 2 * len(more) * work.cost(anchor.steps)
         if trials and (spent > PART * work.limit or not work.affords(*[anchor.steps] * 2 * len(more))):
             break
+        mine = [(anchor.recipe, seed) for seed in more if seed not in anchor.trials]
+        work.together(sorted([*mine, *((candidate, seed) for seed in more)], key=lambda pair: pair[1]))  # side by side
         trials += work.train(candidate, more)
         if not all(trial.ended for trial in trials):
             return None, trials, "dropped"

@@ -71,12 +71,12 @@ def base_rate(work: Work, recipe: Recipe, steps: int) -> rates.Chosen:
         step = rates.advance(own / REACH, own * REACH, tries, shuffled=True)
         if isinstance(step, rates.Chosen):
             return step
+        wanted = []
         for ask in step:
             length = min(steps, max(SCANNED, round(steps * ask.share)))
             short = changed(recipe, lr=ask.rate).replace(steps=length)
-            short = short.plus(ShuffledTargets()) if ask.control else short
-            trial = work.train(short, [SEEDS + ask.seed])[0]
-            tries.append(rates.Try(ask, loss_of(trial)))
+            wanted.append((short.plus(ShuffledTargets()) if ask.control else short, SEEDS + ask.seed))
+        tries += [rates.Try(ask, loss_of(t)) for ask, t in zip(step, work.together(wanted), strict=True)]
 
 
 def retuned(work: Work, recipe: Recipe, rate: float | None, steps: int) -> tuple[Recipe, list[Trial]]:
@@ -100,11 +100,10 @@ def retuned(work: Work, recipe: Recipe, rate: float | None, steps: int) -> tuple
     trials: list[Trial] = []
 
     def look(asked: Sequence[float]) -> None:
-        for value in asked:
-            if value not in losses:
-                found = work.train(changed(recipe, lr=value).replace(steps=length), [SEEDS + 100])
-                trials.extend(found)
-                losses[value] = loss_of(found[0])
+        new = list(dict.fromkeys(value for value in asked if value not in losses))
+        found = work.together([(changed(recipe, lr=value).replace(steps=length), SEEDS + 100) for value in new])
+        trials.extend(found)
+        losses.update(zip(new, map(loss_of, found), strict=True))
 
     def grow(factor: float) -> None:
         for _ in range(GROWN):

@@ -24,6 +24,7 @@ from halftime.recipe import Recipe
 from halftime.search import batch, combine, gains, length, outcome
 from halftime.search.candidates import Candidate, Queue, candidates, facts_of, named_methods, opening
 from halftime.search.drift import Reference
+from halftime.search.engine import Pool
 from halftime.search.gains import Anchor
 from halftime.search.journal import Journal, records
 from halftime.search.leap import leapt
@@ -108,6 +109,8 @@ def search(
         "methods": None if named is None else [str(one) for one in named],
         "device": str(where),
     }
+    if isinstance(engine, Pool):
+        engine.check(source)
     folder, limit = _begun(ledger, asked, minutes, resume)
     journal, view = Journal(ledger, folder), View(quiet, price)
     work = Work(Place(workload, ledger, folder.name, device, source), journal, view, 60 * limit, engine, block)
@@ -154,7 +157,9 @@ def _searched(work: Work, plan: Plan) -> Found:
     if work.workload.target is None:
         raise BadWorkload(offered(work.workload, work.train(base, range(SEEDS, SEEDS + 3))))
     work.view.say(f"{work.workload.name}: {work.limit / 60:g} minutes to beat {base}")
-    if plan.machine:
+    if isinstance(work.engine, Pool):
+        work.note(work.engine.words)
+    elif plan.machine:  # several workers share the cores, whose number of threads is theirs to choose
         with work.share("settings", SHARES["settings"]):
             try_settings(work, base)
     began = start(work, base)

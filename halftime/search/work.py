@@ -193,19 +193,30 @@ class Work:
         Raises:
             OutOfTime: all of its minutes are spent.
         """
+        return self.together([(recipe, seed) for seed in seeds], judged)
+
+    def together(self, wanted: Sequence[tuple[Recipe, int]], judged: bool = False) -> list[Trial]:
+        """Train recipes on seeds in one call of the engine, which may have several workers; `train` then knows them.
+
+        Raises:
+            OutOfTime: all of its minutes are spent.
+        """
         if self.watch is not None:
             self.watch()
-        jobs = [Job(self.stage, recipe, seed, judged) for seed in seeds]
-        made = self.engine(self.place, [job for job in jobs if job.key not in self.journal.known], self._before)
+        jobs = [Job(self.stage, recipe, seed, judged) for recipe, seed in wanted]
+        new = {job.key: job for job in jobs if job.key not in self.journal.known}
+        made = self.engine(self.place, list(new.values()), self._before)
         found = []
         for job in jobs:
             if self.journal.spent >= self.limit:
                 raise OutOfTime
-            what = f"{self.stage}: {recipe}, seed {job.seed}"
+            what = f"{self.stage}: {job.recipe}, seed {job.seed}"
             self.view.trying(what, self.journal.spent, self.limit)
             trial = Trial(**self.journal.once(job.key, lambda: dataclasses.asdict(next(made))))
             if trial.steps and trial.state == "finished":
                 self._costs[trial.steps] = trial.held
+            if trial.ended and trial.reason:
+                self.note(f"{trial.run}: {trial.reason}")
             found.append(trial)
         self.trials += [trial for trial in found if trial not in self.trials]
         return found

@@ -35,7 +35,7 @@ ALLOWED = {  # what a room may import of halftime; the files at the top are room
     "evidence": {"errors", "data", "diagnose", "evidence", "ledger", "measure", "methods", "places", "recipe", "run",
                  "search", "train", "workload", "workloads"},
     "search": {"errors", "data", "diagnose", "ledger", "measure", "methods", "places", "recipe", "run", "search",
-               "train", "workload"},
+               "train", "workload", "workloads"},
 }  # fmt: skip
 TOP = {"cli", "__init__", "__main__"}  # may import everything
 

@@ -1,0 +1,165 @@
+"""A receipt follows from the records: made again it is the same, and whatever was edited is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from halftime.errors import BadData, BadValue
+from halftime.ledger.lines import Writer, read
+from halftime.ledger.store import Ledger
+from halftime.measure.proof import Proof
+from halftime.measure.receipt import digest, keep, receipt
+from halftime.measure.receipt_check import check, load_receipt
+from halftime.measure.verify import verify
+from halftime.run import attempt_files
+from tests.report.records import BASE, FAST, curve, tuned, write_proof, write_run
+from tests.report.taken_apart import some_hits, write_ablation
+from tests.report.test_page import CASES
+
+SLOW, QUICK = [20.0, 21.0, 22.0, 20.5, 21.5], [10.0, 10.5, 11.0, 10.2, 10.4]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger")
+
+
+def rewrite(folder: Path, change: Any) -> None:
+    """Edit the records of a run, with a right digest at the end: as somebody would who knows how."""
+    path = attempt_files(folder)[-1]
+    records, _ = read(path)
+    path.unlink()
+    with Writer(path) as log:
+        for record in records[:-1]:
+            change(record)
+            log._write([record])
+        log.end(**{k: v for k, v in records[-1].items() if k not in ("kind", "t", "digest")})
+
+
+def test_it_says_medians_and_minima_and_can_be_made_again(ledger: Ledger) -> None:
+    tuned(ledger)
+    proof = write_proof(ledger, SLOW, QUICK, joules=512.0)
+    base = BASE.replace(epochs=FAST.epochs)
+    write_ablation(ledger, base, FAST, some_hits(("AdamW", "OneCycle")), 3)
+    made = receipt(proof, ledger, price=2.0)
+    assert made["before"]["seconds_to_target"] == {"median": 21.0, "minimum": 20.0, "each": SLOW}
+    assert made["after"]["seconds_to_target"]["median"] == 10.4
+    assert made["after"]["money"]["minimum"] == pytest.approx(25.0 * 1.1 / 3600 * 2.0)
+    assert made["before"]["tuned"]
+    assert made["ablation"]["parts"]
+    assert len(made["source"]["runs"]) == 10 + 4 * 3
+    assert made["digest"] == digest(json.loads(json.dumps(made)))
+    assert check(json.loads(json.dumps(made)), ledger) == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_kind_of_proof_can_be_checked(case: str, ledger: Ledger) -> None:
+    proof = write_proof(ledger, **CASES[case][1])
+    if not proof.complete:
+        with pytest.raises(BadData, match="not complete"):
+            receipt(proof, ledger)
+        return
+    assert check(receipt(proof, ledger), ledger) == []
+
+
+def test_an_edited_run_is_named(ledger: Ledger) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    made = receipt(proof, ledger)
+    run = proof.fast.runs[2]
+
+    def sooner(record: dict[str, Any]) -> None:
+        if "seconds" in record and record["kind"] == "evaluation":
+            record["seconds"] *= 0.5
+
+    rewrite(run.folder, sooner)
+    assert Proof.load(proof.folder, ledger).fast.runs[2].intact, "its own digest does not give it away"
+    wrong = check(made, ledger)
+    assert f"run {run.id}: attempt-001.jsonl was edited" in wrong
+    assert any(line.startswith("ratio.estimate: the receipt says") for line in wrong)
+    keep(made, ledger)
+    assert any(run.id in line for line in verify(ledger).wrong)
+
+
+def test_an_edited_number_is_named_with_or_without_a_new_digest(ledger: Ledger) -> None:
+    made = receipt(write_proof(ledger, SLOW, QUICK), ledger)
+    made["after"]["seconds_to_target"]["median"] = 1.0
+    assert check(made, ledger) == [
+        "the receipt was edited: its digest is another",
+        "after.seconds_to_target.median: the receipt says 1.0, the records give 10.4",
+    ]
+    made["digest"] = digest(made)
+    assert len(check(made, ledger)) == 1
+    del made["source"]["runs"][made["after"]["runs"][0]]
+    made["digest"] = digest(made)
+    assert any(made["after"]["runs"][0] in line for line in check(made, ledger))
+
+
+def test_what_is_gone_or_came_later_is_named(ledger: Ledger) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    made = receipt(proof, ledger)
+    tuned(ledger)  # other runs of later are no edit
+    write_run(ledger, FAST, 0, curve(3.0, 10.0, 0.93))
+    assert check(made, ledger) == []
+    attempt_files(proof.base.runs[0].folder)[0].unlink()
+    wrong = check(made, ledger)
+    assert any(f"run {proof.base.runs[0].id} is not in the ledger" in line for line in wrong)
+
+
+def test_an_ablation_that_goes_on_is_no_edit_and_one_that_is_edited_is(ledger: Ledger) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    base = BASE.replace(epochs=FAST.epochs)
+    found = write_ablation(ledger, base, FAST, some_hits(("AdamW", "OneCycle")), 3)
+    made = receipt(proof, ledger)
+    start = read(attempt_files(found.folder)[0])[0][0]
+    with Writer(ledger.attempt(found.folder)) as log:
+        log.record("start", **{**{k: v for k, v in start.items() if k not in ("kind", "t")}, "seeds": [0, 1, 2, 3]})
+        log.record(
+            "planned", **{k: v for k, v in read(attempt_files(found.folder)[0])[0][1].items() if k not in ("kind", "t")}
+        )
+        log.end("finished")
+    assert check(made, ledger) == []
+    path = attempt_files(found.runs[0].folder)[0]
+    path.write_text(path.read_text().replace('"loss":0.5', '"loss":0.4', 1))
+    assert any(found.runs[0].id in line for line in check(made, ledger))
+    with pytest.raises(BadData, match="changed"):
+        path = attempt_files(proof.base.runs[0].folder)[0]
+        path.write_text(path.read_text().replace('"loss":0.5', '"loss":0.4', 1))
+        receipt(Proof.load(proof.folder, ledger), ledger)
+
+
+def test_the_search_that_ended_in_the_proof_is_named_with_its_cost(ledger: Ledger) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    folder = ledger.root / "searches" / "s1"
+    bars = [{"change": "+ OneCycle()", "ratio": 2.0, "low": 1.8, "high": 2.2}]
+    with Writer(folder / "attempt-001.jsonl") as log:
+        log.record("start")
+        log.record("found", id="s1", proof=proof.id, verdict="faster", seconds=1800.0, device_seconds=1700.0, price=3.0,
+                   pays_back=7, bars=bars, decisions=[{}, {}])  # fmt: skip
+        log.end("finished")
+    made = receipt(proof, ledger)
+    assert (made["search"]["pays_back"], made["search"]["tried"], made["price_per_hour"]) == (7, 2, 3.0)
+    assert check(made, ledger) == []
+    (folder / "attempt-001.jsonl").write_text((folder / "attempt-001.jsonl").read_text().replace("1800.0", "18.0"))
+    wrong = check(made, ledger)
+    assert any("search s1" in line for line in wrong)
+    assert any("search.seconds" in line for line in wrong)
+
+
+def test_bad_input_is_one_line(ledger: Ledger, tmp_path: Path) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    with pytest.raises(BadValue, match="price"):
+        receipt(proof, ledger, price=-1.0)
+    for text in ("{", "[]", '{"receipt": "x"}', '{"proof": 1}'):
+        (tmp_path / "receipt.json").write_text(text)
+        with pytest.raises(BadData, match="not a receipt"):
+            load_receipt(tmp_path)
+    (tmp_path / "receipt.json").write_text('{"receipt": 99}')
+    with pytest.raises(BadData, match="newer"):
+        load_receipt(tmp_path)
+    with pytest.raises(BadData, match="no receipt"):
+        load_receipt(tmp_path / "nothing.json")
+    assert check({"receipt": 1, "proof": "x"}, ledger)[0].startswith("the receipt was edited")
