@@ -6,17 +6,20 @@ from halftime.methods.any_optimizer import AnyOptimizer
 from halftime.methods.channels_last import ChannelsLast
 from halftime.methods.clip_gradients import ClipGradients
 from halftime.methods.compile import Compile
+from halftime.methods.conflict_meter import ConflictMeter
 from halftime.methods.cosine import Cosine
 from halftime.methods.cut_mix import CutMix
 from halftime.methods.cutout import Cutout
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.drop_stochastic import DropStochastic
+from halftime.methods.easy_tasks_first import EasyTasksFirst
 from halftime.methods.ema import EMA
 from halftime.methods.fast_loader import FastLoader
 from halftime.methods.float8 import Float8
 from halftime.methods.focal_prior import FocalPrior
 from halftime.methods.freeze_early import FreezeEarly
 from halftime.methods.fused_optimizer import FusedOptimizer
+from halftime.methods.gradient_surgery import GradientSurgery
 from halftime.methods.guard import Guard
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
@@ -33,6 +36,7 @@ from halftime.methods.progressive_resize import ProgressiveResize
 from halftime.methods.schedule_free import ScheduleFree
 from halftime.methods.sgd import SGD
 from halftime.methods.step_drop import StepDrop
+from halftime.methods.task_weights import TaskWeights
 from halftime.methods.test_time_flip import TestTimeFlip
 from halftime.methods.warm_start import WarmStart
 from halftime.methods.warmup_stable_decay import WarmupStableDecay
@@ -47,17 +51,20 @@ ALL: tuple[type[Method], ...] = (
     ChannelsLast,
     ClipGradients,
     Compile,
+    ConflictMeter,
     Cosine,
     CutMix,
     Cutout,
     DropOnStall,
     DropStochastic,
+    EasyTasksFirst,
     EMA,
     FastLoader,
     Float8,
     FocalPrior,
     FreezeEarly,
     FusedOptimizer,
+    GradientSurgery,
     Guard,
     Kaiming,
     LabelSmoothing,
@@ -74,6 +81,7 @@ ALL: tuple[type[Method], ...] = (
     ScheduleFree,
     SGD,
     StepDrop,
+    TaskWeights,
     TestTimeFlip,
     WarmStart,
     WarmupStableDecay,
@@ -91,16 +99,19 @@ __all__ = [
     "ChannelsLast",
     "ClipGradients",
     "Compile",
+    "ConflictMeter",
     "Cosine",
     "CutMix",
     "Cutout",
     "DropOnStall",
     "DropStochastic",
+    "EasyTasksFirst",
     "FastLoader",
     "Float8",
     "FocalPrior",
     "FreezeEarly",
     "FusedOptimizer",
+    "GradientSurgery",
     "Guard",
     "Kaiming",
     "LabelSmoothing",
@@ -116,6 +127,7 @@ __all__ = [
     "ProgressiveResize",
     "ScheduleFree",
     "StepDrop",
+    "TaskWeights",
     "TestTimeFlip",
     "WarmStart",
     "WarmupStableDecay",
