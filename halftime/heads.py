@@ -92,11 +92,12 @@ def jacobian(rows: Rows, trunk: Sequence[int]) -> Tensor:
         tensor([[1., 1., 0.],
                 [0., 0., 1.]])
     """
-    some = [next(row[i] for row in rows if row[i] is not None) for i in trunk]
-    filled = [
-        [torch.zeros_like(s) if row[i] is None else row[i] for i, s in zip(trunk, some, strict=True)] for row in rows
-    ]  # type: ignore[arg-type]
-    return torch.stack([torch.cat([g.reshape(-1) for g in row]) for row in filled])  # type: ignore[union-attr]
+    parts = []
+    for i in trunk:
+        column = [row[i] for row in rows]
+        nothing = torch.zeros_like(next(g for g in column if g is not None))
+        parts.append(torch.stack([nothing if g is None else g for g in column]).reshape(len(rows), -1))
+    return torch.cat(parts, 1)
 
 
 class HeadWeights:
@@ -131,7 +132,7 @@ class HeadWeights:
         if not self.names:
             self.names, self.weights = list(losses), torch.ones_like(found)
 
-    def step(self, progress: float = 0.0) -> None:
+    def step(self, progress: float = 0.0) -> None:  # noqa: ARG002 - a rule may go by it
         """Look at the losses of the step that was applied."""
         self.steps += 1
         self.begin()

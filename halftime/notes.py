@@ -71,4 +71,4 @@ class Later:
         if self._numbers is None or not (self._event is None or self._event.query()):
             return []
         found, self._numbers = self._numbers.tolist(), None
-        return found  # type: ignore[no-any-return]
+        return found

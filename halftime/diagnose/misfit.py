@@ -27,7 +27,9 @@ _MEANING = {
         "targets that are class numbers, or zeros and ones for each output, and a single loss, "
         "or boxes and a loss with `refocused(gamma)`"
     ),
-    "movable": 'targets that follow their image: none that lies on it but "boxes" beside their "classes", no "rotation"',
+    "movable": (
+        'targets that follow their image: none that lies on it but "boxes" beside their "classes", and no "rotation"'
+    ),
     "heads": "a loss that is a dict of several",
 }
 

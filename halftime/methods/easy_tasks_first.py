@@ -1,8 +1,8 @@
 """Teach the heads of a network from the easiest to the hardest, by their own learning curves.
 
-What: each head's loss is followed by a quick and a slow mean; how far the quick one lies below the slow one, relative to
-it, is how fast the head learns just now. Its share of that progress is its weight. When it stops learning, the weight
-goes to others. The weights return to one, where they stay for the last part of the training.
+What: each head's loss is followed by a quick and a slow mean; how far the quick one lies below the slow one, relative
+to it, is how fast the head learns just now. Its share of that progress is its weight. When it stops learning, the
+weight goes to others. The weights return to one, where they stay for the last part of the training.
 Paper: Graves et al. 2017, "Automated Curriculum Learning for Neural Networks" (prediction gain); Guo et al. 2018,
 "Dynamic Task Prioritization for Multitask Learning", which does the opposite: `first="hard"`.
 Costs: a few numbers a step.

@@ -1,7 +1,7 @@
 """Make one step of the gradients of several heads in which none works against another.
 
-What: the gradient of each head's loss is taken alone; in the weights that several heads share, the library torchjd makes
-one direction of them; the weights of one head get its own gradient, as ever.
+What: the gradient of each head's loss is taken alone; in the weights that several heads share, the library torchjd
+makes one direction of them; the weights of one head get its own gradient, as ever.
 Paper: Quinton and Rey 2024, "Jacobian Descent for Multi-Objective Optimization" (UPGrad, DualProj); Yu et al. 2020,
 "Gradient Surgery for Multi-Task Learning" (PCGrad); Sener and Koltun 2018, "Multi-Task Learning as Multi-Objective
 Optimization" (MGDA).
@@ -105,7 +105,7 @@ def set_gradients_(weights: Sequence[Tensor], rows: Rows, combine: Callable[[Ten
         weight.grad = next((g for g in column if g is not None), None)
     if trunk:
         shared = [weights[i] for i in trunk]
-        parts = combine(jacobian(rows, trunk)).split([w.numel() for w in shared])
+        parts = torch.split(combine(jacobian(rows, trunk)), [w.numel() for w in shared])
         for weight, part in zip(shared, parts, strict=True):
             weight.grad = part.view_as(weight).to(weight.dtype)
 
