@@ -5,8 +5,9 @@ change of a regime that changes); never under 98 % of the throughput of the best
 exceeded.
 
 How: ten regimes, with real worker processes. A step is a sleep, as a step on a device is for the processor; a batch is
-a sleep ("disk") or a loop that burns processor time, so that the regimes are feasible on two cores unless they say
-otherwise.
+a sleep ("disk") or work on the processor outside of Python's lock, as decoding is, so that two cores are enough unless
+a regime says what is missing. Waiting is measured from outside: all the time from asking for a batch to having it, with
+what the keeper does to its workers meanwhile.
 Each round sweeps the plain `DataLoader` over 0 to 8 workers (fewer where a cap allows fewer) in random order; then the
 best of them runs twice more and the keeper once, again in random order. The two runs of the best are the A/A: no
 difference smaller than theirs means anything. A regime that changes is compared after its change, with the best setting
@@ -17,9 +18,12 @@ for what it is then, which favours the fixed setting: it has never been wrong.
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import random
+import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,17 +36,18 @@ from halftime.data.keeper import Keeper
 from halftime.data.limits import MIB, private
 
 PREDICTED = {
-    "stall": "0 wait longer", "throughput": "at most 1 under, where the A/A says that nobody can tell",
+    "stall": "0 wait longer", "throughput": "0 under", "noise": "more than the keeper: it is only the machine's noise",
     "memory": "0 above", "missing": "0 wrong",
 }  # fmt: skip
 SETTLED = 200  # steps until it must have found its setting
+BLOCK = bytes(2**16)
 
 
-def spin(seconds: float) -> None:
-    """Burn processor time."""
+def compute(seconds: float) -> None:
+    """Burn processor time outside of Python's lock, as decoders do."""
     end = time.thread_time() + seconds
     while time.thread_time() < end:
-        pass
+        hashlib.sha256(BLOCK)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Regime:
 
 
 REGIMES = {
-    "CPU-bound": Regime(6, make=spin),
+    "CPU-bound": Regime(9, (8, 8), make=compute),
     "disk-bound": Regime(18),
     "fast": Regime(0.02),
     "one slow sample": Regime(1, slow=40),
@@ -73,7 +78,7 @@ REGIMES = {
                                    missing="shared memory"),
     "step halves": Regime(18, (10, 5), changes=True),
     "step doubles": Regime(18, (5, 10), changes=True),
-    "neighbour": Regime(3, (8, 8), make=spin, neighbours=1, changes=True),
+    "neighbour": Regime(3, (8, 8), make=compute, neighbours=1, changes=True),
     "collate-bound": Regime(0.1, collate=12, missing="CPU"),
 }  # fmt: skip
 
@@ -96,7 +101,7 @@ class Work(Dataset[torch.Tensor]):
 
     def put_together(self, samples: list[torch.Tensor]) -> torch.Tensor:
         """The collate function."""
-        spin(self.regime.collate / 1000)
+        compute(self.regime.collate / 1000)
         return torch.stack(samples)
 
 
@@ -126,22 +131,20 @@ class Loop:
 def looped(source: Any, regime: Regime, steps: int, change: int | None, limit: float) -> Loop:
     """A bare loop over some batches, for so many steps or seconds; measured from outside, for a keeper, too."""
     out, neighbours, started = Loop([], []), [], time.perf_counter()
+    watch = _Watch(regime.ballast > 0)
     batches = iter(source)
     try:
         if regime.neighbours and change is None:
-            neighbours = _spinning(regime.neighbours)
+            neighbours = _computing(regime.neighbours)
         for number in range(steps):
             if number == change and regime.neighbours:
-                neighbours = _spinning(regime.neighbours)
+                neighbours = _computing(regime.neighbours)
             asked = time.perf_counter()
             next(batches)
             got = time.perf_counter()
             time.sleep(regime.step[change is None or number >= change] / 1000)
             out.waits.append(got - asked)
             out.steps.append(time.perf_counter() - got)
-            if regime.ballast and number % 20 == 0:
-                own = {p.pid for p in multiprocessing.active_children()}
-                out.held = max(out.held, sum(private(pid for pid in own if pid)))
             if time.perf_counter() - started > limit and len(out.steps) > 40:
                 break
     finally:
@@ -149,11 +152,34 @@ def looped(source: Any, regime: Regime, steps: int, change: int | None, limit: f
             process.terminate()
             process.join()
         del batches
+        out.held = watch.most()
     return out
 
 
-def _spinning(number: int) -> list[Any]:
-    processes = [multiprocessing.Process(target=spin, args=(3600,), daemon=True) for _ in range(number)]
+class _Watch(threading.Thread):
+    """Sees what all workers hold, again and again, beside the loop and not in it."""
+
+    def __init__(self, wanted: bool) -> None:
+        super().__init__(daemon=True)
+        self._held, self._over = 0, threading.Event()
+        if wanted:
+            self.start()
+
+    def run(self) -> None:
+        while not self._over.wait(0.1):
+            own = [process.pid for process in multiprocessing.active_children()]
+            self._held = max(self._held, sum(private(pid for pid in own if pid)))
+
+    def most(self) -> int:
+        """Bytes, when it is over."""
+        self._over.set()
+        if self.ident:
+            self.join()
+        return self._held
+
+
+def _computing(number: int) -> list[Any]:
+    processes = [multiprocessing.Process(target=compute, args=(3600,), daemon=True) for _ in range(number)]
     for process in processes:
         process.start()
     return processes
@@ -193,27 +219,18 @@ def figures_of(rows: list[dict[str, Any]]) -> list[tables.Figure]:
     """What was claimed, as counts."""
     feasible = [row for row in rows if not REGIMES[row["regime"]].missing]
     capped = [(row, dict(REGIMES[row["regime"]].limits)) for row in rows if REGIMES[row["regime"]].ballast]
-    other = [row for row in rows if REGIMES[row["regime"]].missing]
     late = sum(row["stall"] > 0.02 for row in feasible)
     slow = sum(row["keeper/best"] < 0.98 for row in rows)
+    noise = sum(min(row["A/A"], 1 / row["A/A"]) < 0.98 for row in rows)
     above = sum(row["held"] > limits["memory"] for row, limits in capped)
-    wrong = sum(row["missing"] != REGIMES[row["regime"]].missing for row in other)
+    wrong = sum(row["missing"] != REGIMES[row["regime"]].missing for row in rows)
     asked = [
-        (
-            "stall",
-            "In how many runs of a feasible regime does the step wait over 2 % from 200 steps on?",
-            late,
-            feasible,
-        ),
+        ("stall", "In how many runs of a feasible regime does it wait over 2 % from 200 steps on?", late, feasible),
         ("throughput", "In how many runs is the keeper under 98 % of the best fixed setting?", slow, rows),
+        ("noise", "In how many runs is the best fixed setting under 98 % of itself?", noise, rows),
         ("memory", "In how many runs do the workers hold more memory than the cap?", above, capped),
-        (
-            "missing",
-            "In how many infeasible runs does it name another resource than the one that is missing?",
-            wrong,
-            other,
-        ),
-    ]
+        ("missing", "In how many runs does it name a wrong resource, or one where none is missing?", wrong, rows),
+    ]  # fmt: skip
     return [tables.count(f"keeper: {n}", q, PREDICTED[n], "runs", hits, len(of)) for n, q, hits, of in asked if of]
 
 
@@ -222,12 +239,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300, help="steps of the keeper that count")
     parser.add_argument("--change", type=int, default=250, help="the step at which a regime changes")
-    parser.add_argument("--seconds", type=float, default=0.8, help="of each setting of the sweep")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each setting of the sweep")
     parser.add_argument("--most", type=int, default=8, help="workers to sweep up to")
     parser.add_argument("--regimes", default=";".join(REGIMES), help="which, with semicolons between")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores: they sleep
     dice, rows = random.Random(given.seed), []
     for _ in range(given.rounds):
         names = given.regimes.split(";")

@@ -1,7 +1,9 @@
-"""Notes: what a method did once, in lines for the record of a run."""
+"""What a method has to tell: lines for the record of a run, numbers for them, and scores found before the first step."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -72,3 +74,48 @@ class Later:
             return []
         found, self._numbers = self._numbers.tolist(), None
         return found
+
+
+class Beforehand(Places):
+    """Finds scores of the samples right before the first step, inside the clock; kept over stops, so found once.
+
+    Args:
+        find: () -> scores [N]; called by the thread that trains, when network and optimizer stand.
+        use: hears the scores, also those that a checkpoint kept.
+        said: (seconds) -> a line about it.
+
+    Example:
+        >>> heard = []
+        >>> once = Beforehand(lambda: 7, heard.append, lambda seconds: "found")
+        >>> once.lr_factor(0.0), once.lr_factor(0.1), heard, once.events()
+        (1.0, 1.0, [7], ['found'])
+    """
+
+    def __init__(self, find: Callable[[], Tensor], use: Callable[[Tensor], Any], said: Callable[[float], str]) -> None:
+        self.find, self.use, self.said = find, use, said
+        self.found: Tensor | None = None
+        self.told: list[str] = []
+
+    def lr_factor(self, progress: float) -> float:  # noqa: ARG002 - only when it is called counts
+        """One; the place is the first that a step reaches, before its batch is made and its wait is timed."""
+        if self.found is None:
+            began = time.perf_counter()
+            self.found = self.find()
+            self.use(self.found)
+            self.told.append(self.said(time.perf_counter() - began))
+        return 1.0
+
+    def events(self) -> list[str]:
+        """The line, once."""
+        told, self.told = self.told, []
+        return told
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scores."""
+        return {} if self.found is None else {"found": self.found}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them back and use them."""
+        if "found" in state:
+            self.found = state["found"]
+            self.use(self.found)

@@ -183,7 +183,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
                 follow(progress)
             step += applied
             if applied:
-                log.step(step, losses, groups[0][0]["lr"], wait, began)
+                log.step(step, losses, groups[0][0]["lr"], wait, began, feed.served.ready)
             stopping, saving, due, now = team.agree(stop.signal, clock.seconds >= next_save, log.due(), clock.seconds)
             if applied and pacer and pacer.tick(step, now):
                 log.record("event", text=f"planned anew at step {step}: {plan.total} steps in all")

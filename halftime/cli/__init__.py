@@ -22,6 +22,7 @@ VERBS = {
     "train": "train a workload by a recipe",
     "tune": "choose a recipe's learning rate from short full trainings",
     "diagnose": "say what the training waits for, and what would help",
+    "search": "find a faster recipe within some hours, and prove it",
     "noise": "how much runs differ by luck, and what it costs to show a gain",
     "prove": "show whether one recipe reaches the target sooner than another",
     "export": "write a recipe as a plain PyTorch script that needs no halftime",
@@ -29,7 +30,7 @@ VERBS = {
     "show": "one run of the ledger",
     "report": "write a page about a proof or about runs",
     "ledger": "rebuild the ledger's index, or verify its records",
-    "data": "pack a workload's data into flat files, look at a pack, or verify it",
+    "data": "pack a workload's data, look at a pack or verify it, or see which samples are useful",
 }
 
 

@@ -1,4 +1,4 @@
-"""Pack a workload's training data into flat files, look at a pack, or hash every block of one again."""
+"""Pack a workload's training data into flat files, look at a pack or verify it, or see which samples are useful."""
 
 from __future__ import annotations
 
@@ -14,17 +14,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """What the verb is given."""
     said = "; ".join(f"{name}: {what}" for name, (_, what) in ACTIONS.items())
     parser.add_argument("what", choices=ACTIONS, help=said)
-    parser.add_argument("source", metavar="SOURCE", help="a workload's name or Python file (pack), or a pack's folder")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a workload's name or Python file (pack, usefulness), or a pack's folder"
+    )
     parser.add_argument("folder", metavar="FOLDER", nargs="?", help="where the pack will lie")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[], metavar="PIXELS", help="shorter sides of smaller copies to store"
     )
+    parser.add_argument(
+        "--score", choices=("el2n", "forgetting", "margin"), help="what tells the useful samples (usefulness; el2n)"
+    )
+    parser.add_argument("--epochs", type=int, metavar="N", help="for which the proxy is trained (usefulness; 3)")
+    parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; the fastest there is (usefulness)")
+    parser.add_argument("--out", metavar="FILE", help="the page (usefulness; usefulness.html)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(given: argparse.Namespace) -> int:
     """Do it; 0 done, 1 a pack that is not what was packed."""
     act, _ = ACTIONS[given.what]
+    asked = [name for name in ("score", "epochs", "device", "out") if getattr(given, name) is not None]
+    if asked and act is not _usefulness:
+        raise BadValue(f"--{asked[0]} is for halftime data usefulness, not for halftime data {given.what}")
     return act(given)
 
 
@@ -79,6 +90,14 @@ def _verify(given: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+def _usefulness(given: argparse.Namespace) -> int:
+    if given.folder is not None or given.sizes:
+        raise BadValue("halftime data usefulness takes a workload and nothing else: the page goes to --out FILE")
+    from halftime.cli import usefulness
+
+    return usefulness.run(given)
+
+
 def _folder(given: argparse.Namespace) -> Path:
     if given.folder is not None or given.sizes:
         raise BadValue(f"halftime data {given.what} takes the folder of a pack and nothing else")
@@ -89,4 +108,5 @@ ACTIONS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
     "pack": (_pack, "read the training data of a workload once and write them"),
     "inspect": (_inspect, "what a pack holds"),
     "verify": (_verify, "hash every block again"),
+    "usefulness": (_usefulness, "score the training samples, and show the extremes on a page"),
 }

@@ -1,12 +1,14 @@
 """Other people's loaders: which can go on where they stopped, and by what; the others are refused by name.
 
-None of their packages is imported: a loader is known by where its class was defined.
+None of their packages is imported (torch is): a loader is known by where its class was defined.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+from torch.utils.data import DataLoader, IterableDataset
 
 from halftime.errors import BadData, shorten
 
@@ -46,6 +48,26 @@ def kind_of(loader: Any) -> Kind | None:
             if package == kind.package and (name in kind.classes or not kind.classes):
                 return kind
     return None
+
+
+def stateful(loader: Any) -> bool:
+    """Whether a loader is torchdata's own `StatefulDataLoader` over samples by index, its workers not kept.
+
+    Only such a one can be timed inside and still say where it stands: a stream's place is in the stream's own iterator,
+    and workers that stay would go on with the timed data set when the loader is iterated without the watch.
+    """
+    own = type(loader).__name__ == "StatefulDataLoader" and type(loader).__module__.split(".")[0] == "torchdata"
+    if not own or not isinstance(loader, DataLoader):
+        return False
+    return not loader.persistent_workers and not isinstance(loader.dataset, IterableDataset)
+
+
+def started(twin: Any, loader: Any) -> Iterator[Any]:
+    """Iterate the timed copy of a stateful loader; the loader itself knows its place, before and while that goes on."""
+    twin.__dict__.update(next_iter_state=loader.next_iter_state, _iterator=None, _initial_iter_for_state_dict=False)
+    batches: Iterator[Any] = iter(twin)
+    loader.__dict__.update(next_iter_state=None, _iterator=batches, _initial_iter_for_state_dict=False)
+    return batches
 
 
 def state_of(loader: Any) -> dict[str, Any]:

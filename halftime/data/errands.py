@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -33,12 +34,22 @@ def _taken_up(indices: Any) -> Any:
     return indices
 
 
+@functools.cache
+def _schedule() -> int | None:
+    """The kernel's account of this process, open; only ever asked for in a worker, by its one thread."""
+    try:
+        return os.open("/proc/self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
 def _processor() -> float:
     """Seconds this process had the processor or stood in line for it: both are want of a processor."""
-    try:
-        return sum(int(word) for word in Path("/proc/self/schedstat").read_text().split()[:2]) / 1e9
-    except (OSError, ValueError):
+    account = _schedule()
+    if account is None:
         return time.process_time()
+    had, stood = os.pread(account, 64, 0).split()[:2]
+    return (int(had) + int(stood)) / 1e9
 
 
 class Counted:

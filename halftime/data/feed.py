@@ -127,6 +127,8 @@ class Ticket(NamedTuple):
 class Served:
     """What was handed out last: `step` batches so far, its `epoch` and sample `ids`, and the receipt of all before.
 
+    Who serves ahead says in `ready` how many batches stood made when one was asked for; -1: nobody counted.
+
     The receipt is a running hash of the sample ids of every batch: equal receipts mean that the same samples were
     consumed in the same order, over any number of stops.
     """
@@ -134,6 +136,7 @@ class Served:
     def __init__(self) -> None:
         self.step, self.epoch, self.whole = 0, 0, torch.empty(0, dtype=torch.int64)
         self.part = 0, 1  # which of how many equal parts of a batch is served here
+        self.ready = -1
         self._hash, self._waiting = b"", list[Tensor]()  # hashed when asked for, in bulk: it costs the loop less
 
     def begin(self, step: int, receipt: str) -> None:
@@ -198,8 +201,8 @@ class Feed:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in the first epoch."""
-        return max(1, ordering.length(self.order, self.seed, 0, len(self.dataset)) // self.batch_size)
+        """Batches in what a budget counts as an epoch: the first one, unless the order says otherwise."""
+        return max(1, ordering.usual(self.order, self.seed, len(self.dataset)) // self.batch_size)
 
     def tickets(self, step: int = 0) -> Iterator[Ticket]:
         """What is to be served, without end, from a step on; the step counts from the start of the training."""

@@ -16,15 +16,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from halftime.data.controller import Controller, Setting
+from halftime.data.courier import Courier
 from halftime.data.gauge import Gauge
 from halftime.data.lanes import Pool
 from halftime.data.limits import shared_memory as shm_free
+from halftime.data.order import key
 from halftime.errors import BadData, BadValue, shorten
 
 COUNT = 8  # steps between two looks at the workers' counters, which are cheap
@@ -81,7 +84,9 @@ class Keeper:
         self.loader, self.kept = loader, Kept()
         self.gauge = Gauge((memory, shared_memory), workers)
         self._idle: Pool | None = None  # persistent workers, between two epochs
-        self._unsendable, self._look_at = "", 0.0
+        self._seed: int | None = None
+        self._pools = 0  # so far
+        self._unsendable, self._look_at, self._ready = "", 0.0, 0
         least, start, why = min(1, loader.num_workers), min(loader.num_workers, workers), "as the loader says"
         if shm_free() is None:
             least, start, workers, why = 0, 0, 0, NO_SHM
@@ -105,6 +110,10 @@ class Keeper:
         idle, self._idle = self._idle, None
         if idle is not None:
             idle.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_idle", None) is not None:  # left to the garbage collector, PyTorch waits seconds for them
+            self.close()
 
     @property
     def advice(self) -> str:
@@ -149,62 +158,77 @@ class Keeper:
         loader = self.loader
         indices = iter(loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
         pool, self._idle = self._idle, None
-        if pool is None:  # the same draw at the same moment as a plain loader makes: the sampler sees the same numbers
-            seed = int(torch.empty((), dtype=torch.int64).random_(generator=loader.generator))
-            pool = Pool(loader, seed)
+        if pool is None:
+            if self._seed is None or not loader.persistent_workers:  # when a plain loader draws the same number
+                self._seed = int(torch.empty((), dtype=torch.int64).random_(generator=loader.generator))
+            self._pools += 1
+            pool = Pool(loader, key(self._seed, self._pools, 0))
             self.gauge.restart()
-        whole = False
+        whole, courier = False, Courier(pool)
         try:
             pool.begin(indices, self.controller.setting)
-            yield from self._batches(pool)
+            yield from self._batches(courier)
             whole = True
         finally:
-            if whole and loader.persistent_workers and pool.lanes and self._idle is None:
-                self._idle = pool
-            else:
-                pool.close()
+            keep = whole and loader.persistent_workers and bool(pool.lanes) and self._idle is None
+            courier.close(keep)
+            self._idle = pool if keep else self._idle
 
-    def _batches(self, pool: Pool) -> Generator[Any]:
-        clock, kept, gauge = time.perf_counter, self.kept, self.gauge
+    def _batches(self, courier: Courier) -> Generator[Any]:
+        """Waiting is all the time from being asked to giving: for the batch, and for what is done to the workers."""
+        clock, kept, gauge, pool = time.perf_counter, self.kept, self.gauge, courier.pool
+        step = -1.0  # seconds of the step before, which the first batch of an epoch has not
+        courier.send(_nothing)
         while True:
-            ready, here, drained = pool.ready(), pool.here(), _drained()
-            gauge.starts()
-            asked = clock()
+            drained, here, asked = _drained(), courier.here, clock()
+            if here:
+                gauge.starts()
             try:
-                batch = pool.take()
+                batch = courier.take()
             except StopIteration:
                 return
-            got = clock()
-            wait = got - asked if drained() else 0.0
-            gauge.handed(batch)
+            late = clock() - asked
             if here:
-                gauge.made_here(got - asked)
+                gauge.made_here(late)
+            gauge.handed(batch)
+            paid = drained()
+            if step >= 0:
+                self._towards(pool, late + step)
+            courier.send(partial(self._between, courier, late if paid else 0.0, step))
             begun = clock()
+            kept.waited += begun - asked if paid else 0.0
             yield batch
             step = clock() - begun
             del batch
             kept.steps += 1
-            kept.waited += wait
             kept.stepped += step
-            if not ready and wait > kept.slowest[0] and kept.steps > 1:
-                kept.slowest = wait, pool.last
-            self._between(pool, wait, step, ready)
 
-    def _between(self, pool: Pool, wait: float, step: float, ready: int) -> None:
-        """Between two batches anything may change: look at the machine, ask the controller, go one move."""
-        controller, gauge = self.controller, self.gauge
-        since = self.kept.steps - self.kept.settings[-1][0]
+    def _between(self, courier: Courier, wait: float, step: float) -> None:
+        """While the next batch is on its way: look at what there is, ask the controller."""
+        controller, gauge, pool, kept = self.controller, self.gauge, courier.pool, self.kept
+        ready, self._ready = self._ready, pool.ready()
+        if step < 0:
+            return
+        since = kept.steps - kept.settings[-1][0]
+        if not ready and wait > kept.slowest[0]:
+            kept.slowest = wait, pool.last
         if since % COUNT == COUNT // 2:
             gauge.count(pool)
-        if (since == SOON and controller.setting.workers) or time.perf_counter() > self._look_at:
-            self._look(pool)
+            if courier.idle and gauge.looked:
+                controller.limit(*gauge.most(controller.setting))
         if self._unsendable:
             controller.limit(0, "a data set that stays here")
         action = controller.observe(wait, step, ready, gauge.service)
         if action is not None:
             self._note(action.why)
+        if courier.idle:
+            self._errands(courier, since)
+
+    def _towards(self, pool: Pool, seconds: float) -> None:
+        """One move to where the controller wants to be, between two batches and in the loop's own thread."""
+        controller = self.controller
         try:
-            pool.towards(controller.setting, 1 + min(15, int(0.1 / max(1e-4, wait + step))))
+            pool.towards(controller.setting, 1 + min(15, int(0.1 / max(1e-4, seconds))))
         except BadData as error:  # without workers it goes on, if the user has asked for none
             if controller.least:
                 raise
@@ -213,12 +237,24 @@ class Keeper:
             controller.setting = Setting(0, controller.setting.prefetch)
             self._note(f"taken back: {error}")
 
-    def _look(self, pool: Pool) -> None:
-        """What do the workers hold, and what is free? The next look is so late that looking costs next to nothing."""
-        began = time.perf_counter()
-        self.controller.limit(*self.gauge.most(pool, self.controller.setting.prefetch))
-        now = time.perf_counter()
-        self._look_at = now + (now - began) / LOOKING
+    def _errands(self, courier: Courier, since: int) -> None:
+        """While the step runs: end workers that are done; see what the others hold, so rarely that it costs nothing."""
+        pool = courier.pool
+        look = (since == SOON and bool(self.controller.setting.workers)) or time.perf_counter() > self._look_at
+        if not (look or pool.done):
+            return
+        pids, queued, done = pool.pids(), pool.queued(), pool.take_done()
+
+        def errand() -> None:
+            for lane in done:
+                lane.close()
+            if look:
+                began = time.perf_counter()
+                self.gauge.look(pids, queued)
+                now = time.perf_counter()
+                self._look_at = now + (now - began) / LOOKING
+
+        courier.run(errand)
 
     def _note(self, why: str) -> None:
         self.kept.settings.append((self.kept.steps, self.controller.setting, why))
@@ -236,6 +272,10 @@ def _drained() -> Callable[[], bool]:
 
 def _yes() -> bool:
     return True
+
+
+def _nothing() -> None:
+    pass
 
 
 def _checked(loader: Any, workers: Any, limits: dict[str, Any]) -> None:

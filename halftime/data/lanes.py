@@ -4,6 +4,8 @@ A lane is a `DataLoader` with one worker. All lanes draw from one iterator over 
 the pool notes which lane drew which batch: a lane hands its batches over in the order in which it drew them, so asking
 the lanes in the noted order gives exactly the order of the sampler, whatever the lanes are at the moment. A lane that
 is to go draws no more; when its last batch is handed over it ends.
+
+A pool belongs to one thread at a time: to the courier while it fetches a batch, to the loop in between.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import contextlib
 import functools
 import itertools
 import multiprocessing
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +25,8 @@ from torch.utils.data import DataLoader
 from halftime.data.controller import Setting
 from halftime.data.errands import DONE, SLOWEST, Counted, Errand, introduced, sendable
 from halftime.data.order import key
+
+PATIENCE = 1.0  # seconds of waiting for a batch until somebody looks whether it is still wanted
 
 
 class Lane:
@@ -57,7 +62,7 @@ class Lane:
             prefetch_factor=self.prefetch if worker else None,
             collate_fn=Counted(of.collate_fn, self.row) if worker else of.collate_fn,
             pin_memory=of.pin_memory,
-            timeout=of.timeout if worker else 0,
+            timeout=min(of.timeout or PATIENCE, PATIENCE) if worker else 0,
             worker_init_fn=functools.partial(introduced, self.number, of.worker_init_fn) if worker else None,
             multiprocessing_context=of.multiprocessing_context if worker else None,
             generator=torch.Generator().manual_seed(key(self.pool.seed, self.number, 0)),
@@ -79,10 +84,29 @@ class Lane:
         return Errand(indices) if self.prefetch else indices
 
     def take(self) -> Any:
-        """The next batch of this lane; waits for it."""
-        batch = next(self._batches)
-        self.received += 1
-        return batch
+        """The next batch of this lane; waits for it, as long as the user's loader would and the pool is open."""
+        begun, limit = time.monotonic(), self.pool.loader.timeout
+        while True:
+            try:
+                batch = next(self._batches)
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader timed out"):
+                    raise
+                if limit and time.monotonic() - begun >= limit:
+                    raise RuntimeError(f"DataLoader timed out after {limit:g} seconds") from error
+                if self.pool.closing:
+                    raise
+            else:
+                self.received += 1
+                return batch
+
+    def deepen(self) -> None:
+        """Work one batch further ahead. PyTorch fixes it at the start; where its names have changed, it stays so."""
+        more = getattr(self._batches, "_try_put_index", None)
+        if more is not None and hasattr(self._batches, "_prefetch_factor"):
+            self._batches._prefetch_factor += 1
+            self.prefetch += 1
+            more()
 
     @property
     def empty(self) -> bool:
@@ -114,7 +138,10 @@ class Pool:
         self.lanes: list[Lane] = []  # that draw; the going ones are only in `order`
         self._numbers = itertools.count()
         self._indices: Iterator[Any] = iter(())
+        self._stock = deque[Any]()  # drawn from the sampler, and not yet by a lane
         self._ended = False
+        self.closing = False
+        self.done: list[Lane] = []  # that have handed over their last batch, and whose workers are to be ended
         self._here: Lane | None = None
         self._lost = [0.0] * 5  # what the workers that went had counted
 
@@ -122,8 +149,7 @@ class Pool:
         """Start an epoch: the first batches are dealt in turn, so that all workers start on them at once."""
         self._indices, self._ended = indices, False
         self.order.clear()
-        for lane in [lane for lane in self.lanes if lane.prefetch != setting.prefetch]:
-            self._let_go(lane)
+        self._stock.clear()
         while len(self.lanes) > setting.workers:
             self._let_go(self.lanes[-1])
         drawn = list(itertools.islice(iter(self.draw, self), setting.workers * setting.prefetch))
@@ -136,8 +162,16 @@ class Pool:
         turns = itertools.cycle(self.lanes)
         self.order.extend((next(turns), indices) for indices in drawn)
 
+    def stock(self) -> None:
+        """Draw what the next `take` will want, so that the user's sampler runs in the thread of the loop alone."""
+        if not self._stock:
+            with contextlib.suppress(StopIteration):
+                self._stock.append(self.draw())
+
     def draw(self) -> Any:
         """The next batch of indices of the epoch."""
+        if self._stock:
+            return self._stock.popleft()
         if self._ended:
             raise StopIteration
         try:
@@ -165,28 +199,29 @@ class Pool:
             self._here.hand.append(indices)
             self.order.append((self._here, indices))
 
-    def towards(self, setting: Setting, ahead: int = 1) -> bool:
-        """One move towards a setting: a lane more, or one fewer, or one replaced. True when there is nothing to do.
+    def towards(self, setting: Setting, ahead: int = 1) -> None:
+        """One move towards a setting: a lane more, or one fewer; and each works one batch further ahead, or does not.
 
         Args:
             setting: where to go.
             ahead: batches that this process makes itself while the first worker starts.
         """
-        if self._ended:
-            return False
-        old = next((lane for lane in self.lanes if lane.prefetch != setting.prefetch), None)
-        if len(self.lanes) > setting.workers or old:
-            leaving = old or self.lanes[-1]
-            self.lanes.remove(leaving)
+        if len(self.lanes) > setting.workers:
+            leaving = self.lanes.pop()
             leaving.going = True
             if leaving.empty:
                 self._let_go(leaving)
+        if self._ended:
+            return
+        for lane in self.lanes:
+            if lane.prefetch < setting.prefetch:
+                lane.deepen()
         if len(self.lanes) < setting.workers:
             if not self.order:
                 with contextlib.suppress(StopIteration):
                     self._serve_here(ahead)
-            self.lanes.append(Lane(self, next(self._numbers), setting.prefetch, []))
-        return len(self.lanes) == setting.workers and all(lane.prefetch == setting.prefetch for lane in self.lanes)
+            depth = min(setting.prefetch, self.loader.prefetch_factor or 2)
+            self.lanes.append(Lane(self, next(self._numbers), depth, []))
 
     def ready(self) -> int:
         """How many of the next batches lie ready, in a row."""
@@ -218,9 +253,14 @@ class Pool:
     def _all(self) -> set[Lane]:
         return {*self.lanes, *(lane for lane, _ in self.order)}
 
+    def take_done(self) -> list[Lane]:
+        """The lanes that are to be closed, which takes some milliseconds and touches nothing else."""
+        done, self.done = self.done, []
+        return done
+
     def pids(self) -> set[int]:
         """The processes of all workers."""
-        return {pid for lane in self._all() for pid in lane.pids}
+        return {pid for lane in [*self._all(), *self.done] for pid in lane.pids}
 
     def _let_go(self, lane: Lane) -> None:
         counts = lane.counts.tolist()
@@ -229,12 +269,13 @@ class Pool:
         self._lost[SLOWEST] = slowest
         if lane in self.lanes:
             self.lanes.remove(lane)
-        lane.close()
+        lane.going = True
+        self.done.append(lane)
 
     def close(self) -> None:
         """End all workers, whatever they are at."""
         self._ended = True
-        for lane in self._all():
+        for lane in [*self._all(), *self.take_done()]:
             lane.close()
         self.lanes, self._here = [], None
         self.order.clear()

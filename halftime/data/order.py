@@ -235,6 +235,12 @@ def length(order: Order, seed: int, epoch: int, samples: int) -> int:
     return int(known(seed, epoch, samples)) if known else len(order(seed, epoch, samples))
 
 
+def usual(order: Order, seed: int, samples: int) -> int:
+    """How many samples a budget in epochs counts as one: what the order says, or those of its first epoch."""
+    known = getattr(order, "usual", None)
+    return int(known(seed, samples)) if known else length(order, seed, 0, samples)
+
+
 def at(order: Order, seed: int, epoch: int, positions: Tensor, samples: int) -> Tensor:
     """Ids at some positions of an epoch of any order."""
     alone = getattr(order, "at", None)

@@ -1,8 +1,9 @@
 """What if? Recorded work, replayed through a model of the torch `DataLoader`.
 
 The model knows what the loader does: batch k belongs to worker k mod w; at most w times the prefetch factor are under
-way; batches are delivered in order; the training process receives them, then makes its step. It knows what the machine
-does: whoever needs a core shares the cores there are evenly; who waits for a disk or a device needs none.
+way; batches are delivered in order; the training process receives them, for which it needs a word from the worker
+(who answers late while it is at work), then makes its step. It knows what the machine does: whoever needs a core shares
+the cores there are, not quite without loss; who waits for a disk or a device needs none.
 It does not know a ceiling on the disk's or the network's throughput: blocked time is taken to overlap freely.
 """
 
@@ -28,6 +29,7 @@ class Piece(NamedTuple):
     step_cpu: float
     step_blocked: float
     device: float = 0.0  # on the device, beside the host
+    beside: float = 0.0  # in a worker, to send the batch: not needed where there are none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +44,18 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """The machine: cores, how many of them a step uses at once, and seconds from the end of a batch to its arrival."""
+    """The machine: cores, how many of them a step uses at once, and what else was measured on it.
+
+    `answer` and `busy` are seconds for which the training process waits for a word from the worker whose batch it
+    receives: from one that is idle, and from one at work. `sharing` is the part of the cores that is left to work where
+    more want one than there are.
+    """
 
     cores: float
     breadth: float = 1.0
-    latency: float = 0.0
+    answer: float = 0.0
+    busy: float = 0.0
+    sharing: float = 1.0
 
 
 def seconds_per_step(pieces: Sequence[Piece], setting: Setting, host: Host) -> float:
@@ -85,7 +94,8 @@ def _alone(pieces: Sequence[Piece], setting: Setting) -> float:
 def _work(piece: Piece, setting: Setting) -> tuple[float, float]:
     """(on a core, blocked) seconds that a batch costs where it is made."""
     d = setting.decode
-    return piece.fetch_cpu * d + piece.collate_cpu, piece.fetch_blocked * d + piece.collate_blocked
+    on_core = piece.fetch_cpu * d + piece.collate_cpu + (piece.beside if setting.workers else 0.0)
+    return on_core, piece.fetch_blocked * d + piece.collate_blocked
 
 
 class _Replay:
@@ -101,7 +111,7 @@ class _Replay:
         self.ready = [math.inf] * len(pieces)
         self.now, self.device, self.first = 0.0, 0.0, 0.0
         self.skip = warm_up(len(pieces), self.workers, setting.prefetch)
-        self.step, self.phase = 0, 0  # of the training process: 0 wants, 1 receives, 2 computes, 3 is blocked
+        self.step, self.phase = 0, 0  # 0 wants, 1 receives, 2 waits for the worker's word, 3 computes, 4 is blocked
         self.left = math.inf
 
     def run(self) -> float:
@@ -109,13 +119,13 @@ class _Replay:
         self._start()
         while self.step < total:
             if self.phase == 0 and self.ready[self.step] < math.inf and self.left == math.inf:
-                self.left = max(0.0, self.ready[self.step] + self.host.latency - self.now)
+                self.left = 0.0
             self._go_on(*self._until())
         return (max(self.now, self.device) - self.first) / (total - self.skip)
 
     def _start(self) -> None:
         """Give idle workers what has been asked of them."""
-        limit = min(len(self.pieces), self.step + (self.phase > 1) + self.ahead)
+        limit = min(len(self.pieces), self.step + (self.phase > 2) + self.ahead)
         for w in range(self.workers):
             if self.task[w] < 0 and self.next[w] < limit:
                 self.task[w] = self.next[w]
@@ -125,9 +135,9 @@ class _Replay:
     def _until(self) -> tuple[float, float]:
         """(seconds to the next event, share of a core for each that needs one)."""
         running = sum(t >= 0 and b <= _TINY for t, b in zip(self.task, self.blocked, strict=True))
-        own = 1.0 if self.phase == 1 else self.host.breadth if self.phase == 2 else 0.0
-        rate = min(1.0, self.host.cores / (running + own)) if running + own else 1.0
-        ahead = self.left / rate if self.phase in (1, 2) else self.left
+        wanted = running + (1.0 if self.phase == 1 else self.host.breadth if self.phase == 3 else 0.0)
+        rate = self.host.sharing * self.host.cores / wanted if wanted > self.host.cores else 1.0
+        ahead = self.left / rate if self.phase in (1, 3) else self.left
         for w in range(self.workers):
             if self.task[w] >= 0:
                 ahead = min(ahead, self.blocked[w] if self.blocked[w] > _TINY else self.cpu[w] / rate)
@@ -146,7 +156,9 @@ class _Replay:
             if self.blocked[w] <= _TINY and self.cpu[w] <= _TINY:
                 self.ready[self.task[w]], self.task[w], freed = self.now, -1, True
         if self.left < math.inf:
-            self.left -= ahead * rate if self.phase in (1, 2) else ahead
+            self.left -= ahead * rate if self.phase in (1, 3) else ahead
+        if freed and self.phase == 2 and self.task[self.step % self.workers] < 0:
+            self.left = min(self.left, self.host.answer)  # whoever has finished answers at once
         while self.left <= _TINY:
             freed = self._phase() or freed
         if freed:
@@ -155,11 +167,13 @@ class _Replay:
     def _phase(self) -> bool:
         """The training process enters its next phase; whether workers may be given more."""
         piece = self.pieces[self.step]
-        self.phase = (self.phase + 1) % 4
-        self.left = (math.inf, piece.hand, piece.step_cpu, piece.step_blocked)[self.phase]
-        if self.phase == 2:
+        self.phase = (self.phase + 1) % 5
+        at_work = self.phase == 2 and self.task[self.step % self.workers] >= 0
+        answer = max(self.host.answer, self.host.busy) if at_work else self.host.answer
+        self.left = (math.inf, piece.hand, answer, piece.step_cpu, piece.step_blocked)[self.phase]
+        if self.phase == 3:
             if self.step == self.skip:
-                self.first = max(self.now, self.device) - piece.hand
+                self.first = max(self.now, self.device)
             self.device = max(self.device, self.now) + piece.device
             return True
         if self.phase == 0:

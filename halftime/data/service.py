@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader, get_worker_info
 
+from halftime.data import adapters
+
 _FORM = struct.Struct("11d")
 
 
@@ -220,10 +222,12 @@ def timed(loader: Any) -> Any | None:
     """A loader that yields `Parcel`s in the same order, or None where the inside of a loader cannot be seen.
 
     Args:
-        loader: anything; a `DataLoader` whose iteration is torch's own is copied, and shares sampler and generator.
+        loader: anything; a `DataLoader` whose iteration is torch's own, or torchdata's, is copied, and shares sampler
+            and generator.
     """
     own = isinstance(loader, DataLoader) and type(loader).__iter__ is DataLoader.__iter__
-    if not own or type(loader)._get_iterator is not DataLoader._get_iterator or _is_pipe(loader.dataset):
+    own = own and type(loader)._get_iterator is DataLoader._get_iterator
+    if (not own and not adapters.stateful(loader)) or _is_pipe(loader.dataset):
         return None
     twin = copy.copy(loader)
     twin.__dict__["dataset"] = Timed(loader.dataset)  # torch refuses the plain assignment, for fear of a new length

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Iterator
 from multiprocessing.reduction import ForkingPickler
-from pathlib import Path
 from typing import Any
 
 from torch.utils.data import IterableDataset
@@ -14,38 +12,27 @@ from torch.utils.data import IterableDataset
 from halftime.data import adapters
 from halftime.data.batch import tensors
 from halftime.data.feed import random_kept
+from halftime.data.room import fitting
 from halftime.errors import BadData, shorten
 
-SHARED = Path("/dev/shm")
 _RESET = [kind for kind in adapters.KINDS if kind.package == "nvidia"]
-PLENTY = 2**30  # bytes; with so much free nobody is asked
 
 
-def fit(loader: Any, folder: Path = SHARED) -> list[str]:
+def fit(loader: Any, free: int | None = None) -> list[str]:
     """Give a loader no more workers than shared memory holds batches for; what was changed, in words.
 
     Args:
         loader: a `DataLoader` that is ours to change.
-        folder: where shared memory is mounted.
+        free: bytes of shared memory; looked up if None.
     """
-    wanted = loader.num_workers
-    if not wanted or not Path("/proc").is_dir():
+    if not loader.num_workers:
         return []
-    free = shutil.disk_usage(folder).free if folder.is_dir() else 0
-    if free >= PLENTY:
+    able, ahead, note = fitting(lambda: _batch_bytes(loader), loader.num_workers, loader.prefetch_factor or 2, free)
+    if not note:
         return []
-    each = _batch_bytes(loader) * (loader.prefetch_factor or 2)
-    able = min(wanted, free // max(each, 1)) if folder.is_dir() else 0
-    if able == wanted:
-        return []
-    loader.__dict__["num_workers"] = able
+    loader.__dict__.update(num_workers=able, prefetch_factor=ahead)
     if not able:
         loader.__dict__.update(prefetch_factor=None, persistent_workers=False, timeout=0)
-    has = f"shared memory ({folder}) has {free / 2**20:.0f} MiB free" if folder.is_dir() else f"there is no {folder}"
-    note = (
-        f"{has}, and {wanted} workers need about {each * wanted / 2**20:.0f}: going on with {able}; "
-        "raise it with `docker run --shm-size=2g` or `--ipc=host`"
-    )
     warnings.warn(note, UserWarning, stacklevel=3)
     return [note]
 
@@ -59,11 +46,18 @@ def _batch_bytes(loader: Any) -> int:
     return sum(t.numel() * t.element_size() for t in tensors(sample)) * (loader.batch_size or 1)
 
 
-def begin(source: Any) -> Iterator[Any]:
-    """`iter`, with one clear line for what cannot be sent to a worker."""
+def begin(source: Any, loader: Any = None) -> Iterator[Any]:
+    """`iter`, with one clear line for what cannot be sent to a worker.
+
+    Args:
+        source: what is iterated.
+        loader: what it is the timed copy of.
+    """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Got pickle error")  # said in one line of our own below
+            if loader is not None and loader is not source and adapters.stateful(loader):
+                return adapters.started(source, loader)
             return adapters.batches(source) if adapters.kind_of(source) in _RESET else iter(source)
     except (AttributeError, TypeError, RuntimeError, ValueError) as error:
         if "pickle" not in f"{type(error).__name__} {error}".lower() or not getattr(source, "num_workers", 0):

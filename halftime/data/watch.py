@@ -20,9 +20,9 @@ class Step(NamedTuple):
     """One turn of a loop, in seconds.
 
     `wait` is from asking for the batch to having it, of which the device had nothing to do for `paid`, and the process
-    stood in line for a core for `lined`; `copy` is the way to the device where the watch makes it; `step` is the loop's
-    own part, of which `cpu` on a core (of all threads) and `queued` in line for one. `device` is
-    what ran beside on the device.
+    stood in line for a core for `lined` and was on one for `busy` (all threads); `copy` is the way to the device where
+    the watch makes it; `step` is the loop's own part, of which `cpu` on a core (of all threads) and `queued` in line
+    for one. `device` is what ran beside on the device.
     """
 
     asked: float
@@ -37,6 +37,7 @@ class Step(NamedTuple):
     first: bool  # of an epoch
     service: Service | None
     slowest: str
+    busy: float = 0.0
 
     @property
     def whole(self) -> float:
@@ -77,8 +78,8 @@ class Watch:
         clock, spent, line, mark = time.perf_counter, time.process_time, self._meter.raw, self._mark
         keep, inside, device = self._rows.append, self.inside, self.device
         began = clock()
-        source = startup.begin(self._source)
-        asked, waited_asked, device_asked, first = began, line(), mark(), True
+        source = startup.begin(self._source, self.loader)
+        asked, cpu_asked, waited_asked, device_asked, first = began, spent(), line(), mark(), True
         while True:
             try:
                 batch = next(source)
@@ -95,11 +96,11 @@ class Watch:
             yield batch
             ended, cpu_ended, waited_ended, device_ended = clock(), spent(), line(), mark()
             keep(
-                (asked, got, moved, ended, cpu_ended - cpu, waited_asked, waited, waited_ended, first, times, slowest,
-                 device_asked, device_got, device_ended)
+                (asked, got, moved, ended, cpu - cpu_asked, cpu_ended - cpu, waited_asked, waited, waited_ended, first,
+                 times, slowest, device_asked, device_got, device_ended)
             )  # fmt: skip
             self._seen += 1
-            asked, waited_asked, device_asked, first = ended, waited_ended, device_ended, False
+            asked, cpu_asked, waited_asked, device_asked, first = ended, cpu_ended, waited_ended, device_ended, False
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands; refused where it cannot say."""
@@ -131,7 +132,7 @@ class Watch:
 
 
 def _step(row: tuple[Any, ...]) -> Step:
-    asked, got, moved, ended, cpu, start, before, after, first, times, slowest, *events = row
+    asked, got, moved, ended, busy, cpu, start, before, after, first, times, slowest, *events = row
     wait = got - asked
     paid, device = wait, 0.0
     if events[0] is not None:
@@ -141,7 +142,8 @@ def _step(row: tuple[Any, ...]) -> Step:
     service = Parcel(None, times, "").service if times else None
     between = queued(before)
     lined, waited = between - queued(start), queued(after) - between
-    return Step(asked, wait, paid, lined, moved - got, ended - moved, cpu, waited, device, first, service, slowest)
+    own = (moved - got, ended - moved, cpu, waited, device)
+    return Step(asked, wait, paid, lined, *own, first, service, slowest, busy)
 
 
 def _events() -> Callable[[], Any]:

@@ -16,12 +16,14 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from halftime.data.batch import tensors
 from halftime.data.compact import compacted
 from halftime.data.feed import Feed, Ticket, fetch, in_turn
 from halftime.data.helper import SIGNALS, Failed, Maker, as_it_is, settle
@@ -53,11 +55,16 @@ class Ahead:
         if workers and hasattr(feed.dataset, "batch"):
             return by_threads(feed, tickets, workers, ahead)
         if workers:
-            workers, ahead, text = fitting(feed, workers, ahead)
+            workers, ahead, text = fitting(partial(_bytes, feed), workers, ahead)
             if text:
                 self.told.append(text)
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
         return by_processes(feed, tickets, workers, ahead, self.context) if workers else in_turn(feed, tickets)
+
+
+def _bytes(feed: Feed) -> int:
+    """Of one batch in shared memory, each tensor of which takes whole pages."""
+    return sum(t.numel() * t.element_size() + 4096 for t in tensors(feed.look()))
 
 
 def by_threads(feed: Feed, tickets: Iterator[Ticket], workers: int, ahead: int) -> Served:
@@ -76,6 +83,7 @@ def by_threads(feed: Feed, tickets: Iterator[Ticket], workers: int, ahead: int) 
             waiting.extend((t, pool.submit(make, t)) for t in islice(tickets, workers * ahead - len(waiting)))
             if not waiting:
                 return
+            feed.served.ready = sum(made.done() for _, made in waiting)
             ticket, made = waiting.popleft()
             try:
                 batch = made.result()
@@ -113,6 +121,7 @@ def by_processes(feed: Feed, tickets: Iterator[Ticket], workers: int, ahead: int
     helpers = list(getattr(made, "_workers", []))
     try:
         while True:
+            feed.served.ready = _ready(made)
             batch = _next(made, helpers, at)
             if batch is _DONE:
                 return
@@ -138,6 +147,14 @@ def _ended(made: Any, helpers: list[Any]) -> None:
 
 
 _DONE = object()
+
+
+def _ready(made: Any) -> int:
+    """Batches that are made: those that overtook the one to come next, and those in the pipe; -1: cannot be counted."""
+    try:
+        return sum(len(about) == 2 for about in made._task_info.values()) + int(made._worker_result_queue.qsize())
+    except (AttributeError, NotImplementedError, OSError):  # another torch, or a system that does not count
+        return -1
 
 
 def _next(made: Iterator[Any], helpers: list[Any], at: Any) -> Any:

@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from halftime.data.batch import describe, mapped, tensors
+from halftime.data.batch import describe, mapped, size, tensors
 from halftime.data.boxes import has_boxes
+from halftime.data.labels import classes_in
 from halftime.data.ranks import here
 from halftime.errors import BadRecipe, BadWorkload, shorten
 from halftime.measure.score import apply
 from halftime.places import Method, overrides
 from halftime.workload import Workload
 
-FACTS = ("cuda", "images", "classes", "labels", "heads", "movable")  # what `Method.needs` may ask for
+# what `Method.needs` may ask for
+FACTS = ("cuda", "images", "classes", "labels", "heads", "movable", "kinds", "mean", "tokens")
 _MEANING = {
     "cuda": "a CUDA device",
     "images": "inputs that are images, [batch, channels, height, width]",
@@ -31,6 +33,9 @@ _MEANING = {
         'targets that follow their image: none that lies on it but "boxes" beside their "classes", and no "rotation"'
     ),
     "heads": "a loss that is a dict of several",
+    "kinds": "targets that name classes: class numbers, zeros and ones for each class, or those of boxes",
+    "mean": "a single loss that is the mean over the samples of a batch",
+    "tokens": "inputs and targets that are token numbers, [batch, length] both, and a single loss",
 }
 
 
@@ -66,6 +71,9 @@ def inspect(workload: Workload, model: nn.Module, batch: tuple[Any, Any]) -> fro
         "labels": numbers or (not several and _yes_or_no(outputs, targets)) or _refocusable(workload, targets),
         "heads": several and len(loss) > 1,
         "movable": _follow(inputs, targets),
+        "kinds": classes_in(mapped(targets, lambda t: t[0])) is not None,
+        "mean": not several and _is_mean(workload, outputs, targets, loss),
+        "tokens": numbers and _are_tokens(inputs) and inputs.shape == targets.shape,
     }
     return frozenset(name for name in FACTS if facts[name])
 
@@ -75,6 +83,20 @@ def _yes_or_no(outputs: Any, targets: Any) -> bool:
     if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor) and outputs.shape == targets.shape):
         return False
     return bool(((targets == 0) | (targets == 1)).all())
+
+
+def _is_mean(workload: Workload, outputs: Any, targets: Any, loss: Tensor) -> bool:
+    """Whether the loss of a batch is the mean of those of its samples; a random one is not."""
+    try:
+        rows = [mapped((outputs, targets), lambda t: t[i : i + 1]) for i in range(size(targets))]  # noqa: B023
+        alone = torch.stack([workload.loss(*row).reshape(()) for row in rows])
+        return bool(torch.allclose(alone.mean(), loss.reshape(()), rtol=1e-3, atol=1e-6))
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, StopIteration):
+        return False
+
+
+def _are_tokens(inputs: Any) -> bool:
+    return isinstance(inputs, Tensor) and inputs.ndim == 2 and not inputs.is_floating_point()
 
 
 def _refocusable(workload: Workload, targets: Any) -> bool:

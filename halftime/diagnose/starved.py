@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from halftime.data.limits import cores
+from halftime.data.receiving import received
 from halftime.data.replay import Host, Piece, Setting, interval, seconds_per_step, warm_up
 from halftime.data.service import Service
 from halftime.data.watch import Step
@@ -16,8 +17,9 @@ from halftime.diagnose.shortage import named, percent, shortage
 from halftime.run import Run
 
 ENOUGH = 20  # steps below which nothing is predicted
-MODEL = 0.03  # the model's own error, a standard deviation of the logarithm, before it has a record
+MODEL = 0.05  # the model's own error, a standard deviation of the logarithm, before it has a record
 UNTOLD = "The record does not tell work on a core from waiting for a disk: all of it is taken for work."
+SHARING = 0.95  # of the cores, left to work where more want one than there are; fitted where the record tells
 UNKNOWN_HAND = 0.0007  # seconds to receive a batch from a worker, where none was seen
 
 
@@ -146,6 +148,7 @@ def _table(
         note = "How long the loader works on a batch cannot be seen from outside: no table of workers."
         return (Forecast("infinitely fast loader", endless / wide, endless, endless * wide),), 1.0, [note]
     pieces, host = pieces_of(steps, workers, host_cores)
+    host = _fitted(pieces, host, Setting(workers, prefetch), seen)
     own = seen / seconds_per_step(pieces, Setting(workers, prefetch), host)
     error = math.hypot(error, math.log(own) / 1.645)
     counts = ask or range(1, max(4, math.ceil(2 * host_cores)) + 1)
@@ -163,32 +166,25 @@ def _table(
 def pieces_of(steps: Sequence[Step], workers: int, host_cores: float) -> tuple[list[Piece], Host]:
     """Recorded steps as work for the model, what they waited for a core taken out; and the machine."""
     made = [(s, s.service) for s in steps if s.service]
-    hand = _receiving([s for s, _ in made]) if workers else UNKNOWN_HAND
+    hand, answer, busy = received([s for s, _ in made]) if workers else (UNKNOWN_HAND, 0.0, 0.0)
     pieces, breadths = [], []
     for s, v in made:
-        fetch, collate = v.fetch, v.collate
         there = s.step - min(s.queued, s.step)
         on_core = min(s.cpu, there)
         breadths.append(s.cpu / there if there > 0 else 1.0)
         step = (on_core, there - on_core + s.copy, s.device)
-        pieces.append(Piece(*fetch, collate[0] + v.beside, collate[1], hand, *step))
-    return pieces, Host(host_cores, min(max(1.0, median(breadths)), max(1.0, host_cores)))
+        pieces.append(Piece(*v.fetch, *v.collate, hand, *step, v.beside))
+    return pieces, Host(host_cores, min(max(1.0, median(breadths)), max(1.0, host_cores)), answer, busy, SHARING)
 
 
-def _receiving(steps: Sequence[Step]) -> float:
-    """Seconds that receiving a made batch takes on average.
-
-    One that overtook the batch waited for was received within that one's wait, and looks free: only the sum is right.
-    """
-    spent = sorted(max(0.0, _since_made(s)) for s in steps)
-    middle = spent[len(spent) // 20 : len(spent) - len(spent) // 20]  # without rare stalls
-    return math.fsum(middle) / len(middle)
-
-
-def _since_made(step: Step) -> float:
-    """Of a step's wait, what came after its batch was made, standing in line for a core left out."""
-    end = step.service.end if step.service else math.inf
-    return min(step.wait, step.asked + step.wait - end) - step.lined
+def _fitted(pieces: Sequence[Piece], host: Host, setting: Setting, seen: float) -> Host:
+    """The machine with the loss of sharing its cores that makes the model say what was seen, where it depends on it."""
+    low, high = (dataclasses.replace(host, sharing=share) for share in (0.8, 1.0))
+    slow, fast = (seconds_per_step(pieces, setting, h) for h in (low, high))
+    if slow < 1.02 * fast:
+        return host
+    share = min(1.0, max(0.8, 0.8 + 0.2 * (1 / seen - 1 / slow) / (1 / fast - 1 / slow)))
+    return dataclasses.replace(host, sharing=share)
 
 
 def of_run(run: Run, ask: Sequence[int] = (), on_core: float | None = None) -> Diagnosis | None:

@@ -71,7 +71,7 @@ def _small(name: str) -> Callable[[], Workload]:
     return make
 
 
-_IMAGES = {"images", "classes", "labels", "kinds", "mean"}
+_IMAGES = {"images", "movable", "classes", "labels", "kinds", "mean"}
 GROUNDS = (
     Ground("digits", _digits, _recipe(0.005, 0.05, 20, 64), frozenset(_IMAGES)),
     Ground("shakespeare_small", _small("shakespeare_small"), _recipe(0.006, 0.1, 1, 16),

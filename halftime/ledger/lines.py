@@ -38,6 +38,7 @@ class Writer:
         self._digest = hashlib.sha256()
         self._waiting: list[_Scalar] = []  # not yet looked at
         self._seconds: list[tuple[int, float, float]] = []  # step, waited, in all: of the host, so always finite
+        self._ready: list[tuple[int, int]] = []  # step, batches that stood made
         self._copies: list[_Copy] = []  # on their way from the device
         self._next = time.monotonic() + every
         self.standing: Callable[[], Record] = dict  # how far things are, for an end that nobody planned
@@ -52,7 +53,9 @@ class Writer:
         """Note a number without waiting for the device; it is read and written later, in bulk."""
         self._waiting.append((key, step, value))
 
-    def step(self, step: int, losses: Sequence[Any], lr: float, wait: float = 0.0, began: float = 0.0) -> None:
+    def step(
+        self, step: int, losses: Sequence[Any], lr: float, wait: float = 0.0, began: float = 0.0, ready: int = -1
+    ) -> None:
         """Note a step's loss (the sum over its micro-batches), each of several losses, the rate, and its seconds.
 
         Args:
@@ -61,6 +64,7 @@ class Writer:
             lr: learning rate.
             wait: seconds for which the step waited for its batch.
             began: when it asked for the batch, on `time.perf_counter`; 0 if nobody looked.
+            ready: batches that stood made when it asked; -1 if nobody counted.
         """
         whole = [total_loss(loss).detach() for loss in losses]
         self.scalar("loss", whole[0] if len(whole) == 1 else torch.stack(whole).sum(), step)
@@ -70,6 +74,8 @@ class Writer:
         self.scalar("lr", lr, step)
         if began:
             self._seconds.append((step, wait, time.perf_counter() - began))
+        if ready >= 0:
+            self._ready.append((step, ready))
 
     def due(self) -> bool:
         """Whether it is time to flush."""
@@ -113,10 +119,15 @@ class Writer:
         self._seconds = []
         named = {"wait": waits, "step": wholes}
         at = _packed(list(steps))
-        return [
+        found: list[Record] = [
             {"kind": "series", "key": key, "steps": at, "values": [round(v, 6) for v in values]}
             for key, values in named.items()
         ]
+        if self._ready:
+            at = _packed([step for step, _ in self._ready])
+            found.append({"kind": "series", "key": "queue", "steps": at, "values": [n for _, n in self._ready]})
+            self._ready = []
+        return found
 
     def record(self, kind: str, durable: bool = False, **content: Any) -> None:
         """Write one record at once; `durable` waits until it is on the disk. What is not finite becomes null."""

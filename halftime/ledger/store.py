@@ -43,15 +43,21 @@ class Ledger:
         """Folders of all searches for a learning rate, oldest first."""
         return self._folders("tunes")
 
+    @property
+    def searches(self) -> list[Path]:
+        """Folders of all searches for a faster recipe, oldest first."""
+        return self._folders("searches")
+
     def _folders(self, kind: str) -> list[Path]:
         folder = self.root / kind
         return sorted(p for p in folder.iterdir() if attempt_files(p)) if folder.is_dir() else []
 
     def new(self, kind: str) -> Path:
-        """A fresh folder for a "run", "proof", "noise" or "tune", named by milliseconds and random characters."""
+        """A fresh folder for a "run", "proof", "noise", "tune" or "search", named by milliseconds and some chance."""
         now = time.time()
         when = f"{time.strftime('%y%m%d-%H%M%S', time.localtime(now))}-{int(now % 1 * 1000):03d}"
-        return self.root / f"{kind}s" / f"{kind[0]}{when}{secrets.token_hex(2)}"
+        rooms = f"{kind}es" if kind == "search" else f"{kind}s"
+        return self.root / rooms / f"{kind[0]}{when}{secrets.token_hex(2)}"
 
     def attempt(self, folder: Path) -> Path:
         """The file for the next attempt of a run or a proof."""

@@ -85,13 +85,13 @@ def tuning(recipe: Recipe, workload: dict[str, Any], runs: Iterable[Run], choice
 
 
 def tune_choices(ledger: Ledger) -> list[Record]:
-    """What each finished tune of a ledger chose: recipe hash, number of rates tried, workload."""
+    """What each finished tune or search of a ledger chose: recipe hash, number of rates tried, workload."""
     found = []
-    for folder in ledger.tunes:
+    for folder in (*ledger.tunes, *ledger.searches):
         records = [record for path in attempt_files(folder) for record in read(path)[0]]
-        chosen = next((r for r in records if r["kind"] == "chosen" and r["rate"] is not None), None)
+        chosen = [r for r in records if r["kind"] == "chosen" and r["rate"] is not None]
         if chosen and records[0]["kind"] == "start":
-            found.append({**chosen, "workload": _named(records[0]["workload"])})
+            found += [{**one, "workload": _named(records[0]["workload"])} for one in chosen]
     return found
 
 

@@ -12,6 +12,7 @@ from halftime.methods.cut_mix import CutMix
 from halftime.methods.cutout import Cutout
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.drop_stochastic import DropStochastic
+from halftime.methods.easy_first import EasyFirst
 from halftime.methods.easy_tasks_first import EasyTasksFirst
 from halftime.methods.ema import EMA
 from halftime.methods.fast_loader import FastLoader
@@ -21,6 +22,7 @@ from halftime.methods.freeze_early import FreezeEarly
 from halftime.methods.fused_optimizer import FusedOptimizer
 from halftime.methods.gradient_surgery import GradientSurgery
 from halftime.methods.guard import Guard
+from halftime.methods.hard_examples import HardExamples
 from halftime.methods.kaiming import Kaiming
 from halftime.methods.label_smoothing import LabelSmoothing
 from halftime.methods.layer_rates import LayerRates
@@ -33,11 +35,16 @@ from halftime.methods.on_device import OnDevice
 from halftime.methods.one_cycle import OneCycle
 from halftime.methods.packed import Packed
 from halftime.methods.progressive_resize import ProgressiveResize
+from halftime.methods.repeat_factor import RepeatFactor
 from halftime.methods.schedule_free import ScheduleFree
+from halftime.methods.sequence_growth import SequenceGrowth
 from halftime.methods.sgd import SGD
+from halftime.methods.soft_prune import SoftPrune
 from halftime.methods.step_drop import StepDrop
+from halftime.methods.subset_pretrain import SubsetPretrain
 from halftime.methods.task_weights import TaskWeights
 from halftime.methods.test_time_flip import TestTimeFlip
+from halftime.methods.useful_data import UsefulData
 from halftime.methods.warm_start import WarmStart
 from halftime.methods.warmup_stable_decay import WarmupStableDecay
 from halftime.methods.whitening import Whitening
@@ -57,6 +64,7 @@ ALL: tuple[type[Method], ...] = (
     Cutout,
     DropOnStall,
     DropStochastic,
+    EasyFirst,
     EasyTasksFirst,
     EMA,
     FastLoader,
@@ -66,6 +74,7 @@ ALL: tuple[type[Method], ...] = (
     FusedOptimizer,
     GradientSurgery,
     Guard,
+    HardExamples,
     Kaiming,
     LabelSmoothing,
     LayerRates,
@@ -78,11 +87,16 @@ ALL: tuple[type[Method], ...] = (
     OneCycle,
     Packed,
     ProgressiveResize,
+    RepeatFactor,
     ScheduleFree,
+    SequenceGrowth,
     SGD,
+    SoftPrune,
     StepDrop,
+    SubsetPretrain,
     TaskWeights,
     TestTimeFlip,
+    UsefulData,
     WarmStart,
     WarmupStableDecay,
     Whitening,
@@ -105,6 +119,7 @@ __all__ = [
     "Cutout",
     "DropOnStall",
     "DropStochastic",
+    "EasyFirst",
     "EasyTasksFirst",
     "FastLoader",
     "Float8",
@@ -113,6 +128,7 @@ __all__ = [
     "FusedOptimizer",
     "GradientSurgery",
     "Guard",
+    "HardExamples",
     "Kaiming",
     "LabelSmoothing",
     "LayerRates",
@@ -125,10 +141,15 @@ __all__ = [
     "OneCycle",
     "Packed",
     "ProgressiveResize",
+    "RepeatFactor",
     "ScheduleFree",
+    "SequenceGrowth",
+    "SoftPrune",
     "StepDrop",
+    "SubsetPretrain",
     "TaskWeights",
     "TestTimeFlip",
+    "UsefulData",
     "WarmStart",
     "WarmupStableDecay",
     "Whitening",

@@ -64,7 +64,8 @@ class FastLoader(Method):
         return loaded_ahead(data, self.workers, self.ahead)
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:
-        return _Telling(feed.serve.told) if isinstance(feed.serve, Ahead) else self
+        told = getattr(feed.serve, "told", None)  # also through what another method has laid around it
+        return self if told is None else _Telling(told)
 
 
 class _Telling(Places):

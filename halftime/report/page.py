@@ -40,7 +40,7 @@ def proof_page(proof: Proof) -> str:
     keys = figures.arm_keys(proof)
     arms = [("base", proof.base), ("fast", proof.fast)]
     target, better = proof.workload["target"], proof.workload["better"]
-    return _render(
+    return render(
         "proof.html.jinja",
         title=argument.question(proof),
         proof=proof,
@@ -85,7 +85,7 @@ def runs_page(runs: Sequence[Run]) -> str:
     names = list(dict.fromkeys(str(run.workload["name"]) for run in runs))
     title = f"{words.count(len(runs), 'run')} of {', '.join(names[:3])}{' and more' * (len(names) > 3)}"
     prints = {json.dumps(_about(run.fingerprint), default=str): _about(run.fingerprint) for run in runs}
-    return _render(
+    return render(
         "runs.html.jinja",
         title=title if runs else "No runs",
         groups=[_group(i, group) for i, group in enumerate(groups.values())],
@@ -96,7 +96,7 @@ def runs_page(runs: Sequence[Run]) -> str:
     )
 
 
-def _render(template: str, **content: Any) -> str:
+def render(template: str, **content: Any) -> str:
     """Fill a template; every text is cleaned, then escaped."""
     style = (HERE / "page.css").read_text(encoding="utf-8")
     pages = Environment(

@@ -113,7 +113,7 @@ class Phases:
         """Do one job as a run of the ledger; a run of it that was stopped goes on, one that had ended counts."""
         job = taken.job
         recipe, workload = self.short(job), self.workload
-        if not any(_listens(method) for method in recipe.methods):
+        if not any(listens(method) for method in recipe.methods):
             workload = dataclasses.replace(workload, evaluations=1)
         group = f"{self.folder.name}/{job.phase}"
         before = [run for run in self.runs() if taken.again and (run.group, run.seed) == (group, job.seed)]
@@ -201,7 +201,7 @@ def _clearly(losses: Mapping[Any, float], own: Any) -> Any:
     return best if losses[own] == math.inf or losses[own] - losses[best] > BETTER * abs(losses[own]) else own
 
 
-def _listens(method: Method) -> bool:
+def listens(method: Method) -> bool:
     """Whether a method may act on validation scores: then the short runs are judged as often as the long one."""
     return overrides(method, "evaluated") or (method.slot == "schedule" and not overrides(method, "lr_factor"))
 

@@ -30,6 +30,7 @@ def prove(
     seeds: int = 5,
     *,
     sequential: Design | None = None,
+    first: int = 0,
     device: str | None = None,
     ledger: Ledger | str | Path | None = None,
     quiet: bool | None = None,
@@ -37,8 +38,9 @@ def prove(
 ) -> Proof:
     """Show whether `fast` reaches the workload's target sooner than `base`, at the same quality.
 
-    Both arms train on the seeds 0 to `seeds` - 1, in random order within each seed, after a short warm-up of each. A
-    proof that was interrupted goes on where it was when the same call is made again on the same code, data and machine.
+    Both arms train on the same seeds, from `first` on, in random order within each seed, after a short warm-up of
+    each. A proof that was interrupted goes on where it was when the same call is made again on the same code, data and
+    machine.
 
     Args:
         workload: must have a target.
@@ -47,6 +49,7 @@ def prove(
         seeds: 5 or more can prove, 3 or 4 give a provisional verdict, fewer a hint.
         sequential: train pair after pair until it is settled, in place of a fixed number of `seeds`; see
             `halftime.measure.sequential.design`.
+        first: the first seed; what was chosen by some seeds must be proved on others.
         device: as in `train`.
         ledger: as in `train`.
         quiet: as in `train`.
@@ -65,7 +68,7 @@ def prove(
         "workload": identity(workload, base, 0, source)["workload"],
         "base": base.to_dict(),
         "fast": fast.to_dict(),
-        "seeds": list(range(sequential.most if sequential else seeds)),
+        "seeds": list(range(first, first + (sequential.most if sequential else seeds))),
         "device": str(where),
         "fingerprint": fingerprint(where),
         **({"sequential": sequential.to_dict()} if sequential else {}),

@@ -259,7 +259,7 @@ class _Search:
         doubt = max(finite) - min(finite) if self.share == DOUBTED and finite else 0.0
         if self.gain(statistics.median(last.values()), doubt) < needed:
             return Chosen(None, "no rate does clearly better than a network that can learn nothing", tries)
-        here = _lowest(last)
+        here = lowest(last)
         rate = _round(here * self.share**DRIFT)
         best = min(last, key=lambda r: last[r])
         edge = " (at the edge of what was tried)" if best in (min(last), max(last)) else " and worse on both sides"
@@ -270,7 +270,7 @@ class _Search:
         return ask.share == self.share and not ask.control
 
 
-def _lowest(losses: Mapping[float, float]) -> float:
+def lowest(losses: Mapping[float, float]) -> float:
     """The rate at the lowest point of a parabola through log losses over log rates, near the best that was tried."""
     best = min(losses, key=lambda rate: losses[rate])
     logs = min(losses.values()) > 0
@@ -285,8 +285,8 @@ def _lowest(losses: Mapping[float, float]) -> float:
     _, slope, bend = (*curve.coef, 0.0, 0.0)[:3]
     if bend <= 1e-9:
         return best
-    lowest = math.exp(middle - slope / (2 * bend))
-    return min(max(lowest, best / NARROW), best * NARROW)
+    bottom = math.exp(middle - slope / (2 * bend))
+    return min(max(bottom, best / NARROW), best * NARROW)
 
 
 def _flat(losses: Sequence[float]) -> bool:

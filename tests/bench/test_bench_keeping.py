@@ -22,7 +22,7 @@ def test_a_regime_is_swept_and_kept(tmp_path, monkeypatch, capsys):
     assert [row["regime"] for row in rows] == ["fast", "shared-memory-capped"]
     assert all(row["best fixed"] in (0, 1) and row["keeper"] > 0 for row in rows)
     assert rows[1]["workers"] <= keeping.REGIMES["shared-memory-capped"].most
-    assert [figure["n"] for figure in content["figures"]] == [1, 2, 1]
+    assert [figure["n"] for figure in content["figures"]] == [1, 2, 2, 2]
     assert "keeper/best" in capsys.readouterr().out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import tempfile
@@ -30,12 +31,14 @@ from halftime.methods import (
     Cutout,
     DropOnStall,
     DropStochastic,
+    EasyFirst,
     FastLoader,
     Float8,
     FocalPrior,
     FreezeEarly,
     FusedOptimizer,
     Guard,
+    HardExamples,
     Kaiming,
     LabelSmoothing,
     LayerRates,
@@ -48,9 +51,14 @@ from halftime.methods import (
     OneCycle,
     Packed,
     ProgressiveResize,
+    RepeatFactor,
     ScheduleFree,
+    SequenceGrowth,
+    SoftPrune,
     StepDrop,
+    SubsetPretrain,
     TestTimeFlip,
+    UsefulData,
     WarmStart,
     WarmupStableDecay,
     Whitening,
@@ -75,6 +83,7 @@ SETTINGS: tuple[ht.Method, ...] = (
     Cutout(share=0.25),
     DropOnStall(patience=1, factor=0.5),
     DropStochastic(),
+    EasyFirst(first=0.5, until=0.6, proxy_epochs=1),
     EMA(decay=0.9, every=2),
     FastLoader(workers=1, ahead=2),  # one: the data set that stops the run counts its calls
     Float8(smallest=32),
@@ -82,6 +91,7 @@ SETTINGS: tuple[ht.Method, ...] = (
     FreezeEarly(begin=0.3, share=0.7),
     FusedOptimizer(),
     Guard(every=4),
+    HardExamples(proxy_epochs=1),
     Kaiming(),
     LabelSmoothing(smoothing=0.1),
     LayerRates(biases=2.0, norms=0.5, first=0.5),
@@ -94,10 +104,15 @@ SETTINGS: tuple[ht.Method, ...] = (
     OneCycle(warmup=0.3),
     Packed(where="map"),
     ProgressiveResize(smallest=0.5, until=0.6),
+    RepeatFactor(threshold=0.9),
     ScheduleFree(lr=0.03, batches=3),
+    SequenceGrowth(shortest=0.25, until=0.6),
     SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
+    SoftPrune(share=0.6, until=0.8),
     StepDrop(milestones=(0.4, 0.8), factor=0.3),
+    SubsetPretrain(share=0.5, until=0.4),
     TestTimeFlip(),
+    UsefulData(keep=0.7, proxy_epochs=1),
     WarmStart(source=str(STORED)),
     WarmupStableDecay(warmup=0.2, decay=0.4),
     Whitening(frozen=True),
@@ -171,6 +186,27 @@ def residual_network() -> nn.Module:
     return plain.insert(3, Residual())
 
 
+class Speller(nn.Module):
+    """Tells the next token from the one before and from where it stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.places, self.head = nn.Embedding(7, 16), nn.Embedding(8, 16), nn.Linear(16, 7)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.table(tokens) + self.places.weight[: tokens.shape[1]]).mT  # type: ignore[no-any-return]
+
+
+def words(samples: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Tokens [N, 8] and what follows each: three more, seven letters in a ring, and now and then a wrong one."""
+    source = torch.Generator().manual_seed(seed)
+    first = torch.randint(7, (samples, 1), generator=source)
+    letters = (first + 3 * torch.arange(9)) % 7
+    wrong = torch.rand(letters.shape, generator=source) < 0.03
+    letters = torch.where(wrong, torch.randint(7, letters.shape, generator=source), letters)
+    return letters[:, :-1], letters[:, 1:]
+
+
 def wide_network(narrow: Callable[[], nn.Module] = network) -> nn.Module:
     """The network with a product that is large enough for a method that leaves small ones alone."""
     plain = narrow()
@@ -180,10 +216,13 @@ def wide_network(narrow: Callable[[], nn.Module] = network) -> nn.Module:
 
 NETWORKS: dict[type[ht.Method], Callable[[], nn.Module]] = {  # others have `network`
     Float8: wide_network,
+    SequenceGrowth: Speller,
     ZeroResidual: residual_network,
 }
 
 TRAIN, VALID = bars(96), bars(64, seed=1)
+WORDS = words(96)
+DATA = {SequenceGrowth: WORDS}  # others have TRAIN
 
 
 def task(**changes: Any) -> ht.Workload:
@@ -206,9 +245,17 @@ def recipe(*methods: ht.Method, steps: int = 10, **changes: Any) -> ht.Recipe:
     return ht.Recipe([*methods, *optimizer], **({"steps": steps, "batch_size": 16} | changes))
 
 
+def adapted(workload: ht.Workload, what: ht.Recipe) -> ht.Workload:
+    """The easy task with words in place of images, where a method of the recipe needs tokens."""
+    if workload.name != "bars" or not any("tokens" in m.needs for m in what.methods):
+        return workload
+    fields = {"train": workload.train.with_columns(WORDS), "valid": words(64, seed=1), "model": Speller}
+    return dataclasses.replace(workload, **fields)
+
+
 def trained(workload: ht.Workload, what: ht.Recipe, ledger: Path, **options: Any) -> ht.Run:
     """A run that shows nothing; on the CPU unless said otherwise."""
-    return ht.train(workload, what, **({"device": "cpu", "ledger": ledger, "quiet": True} | options))
+    return ht.train(adapted(workload, what), what, **({"device": "cpu", "ledger": ledger, "quiet": True} | options))
 
 
 def weights(run: ht.Run) -> dict[str, Tensor]:

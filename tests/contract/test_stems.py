@@ -30,6 +30,7 @@ MAY_IMPORT = (
     "halftime.errors",
     "halftime.methods",
     "halftime.notes",
+    "halftime.overflow",
     "halftime.places",
     "halftime.settings",
     "halftime.snapshots",

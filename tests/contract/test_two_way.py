@@ -29,12 +29,14 @@ from halftime.methods import (
     Cutout,
     DropOnStall,
     DropStochastic,
+    EasyFirst,
     FastLoader,
     Float8,
     FocalPrior,
     FreezeEarly,
     FusedOptimizer,
     Guard,
+    HardExamples,
     Kaiming,
     LabelSmoothing,
     LayerRates,
@@ -47,16 +49,21 @@ from halftime.methods import (
     OneCycle,
     Packed,
     ProgressiveResize,
+    RepeatFactor,
     ScheduleFree,
+    SequenceGrowth,
+    SoftPrune,
     StepDrop,
+    SubsetPretrain,
     TestTimeFlip,
+    UsefulData,
     WarmStart,
     WarmupStableDecay,
     Whitening,
     ZeroResidual,
 )
 
-from .tasks import NETWORKS, STORED, TRAIN, VALID, name, network, same, task, trained, weights
+from .tasks import DATA, NETWORKS, STORED, TRAIN, VALID, adapted, name, network, same, task, trained, weights
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "plain"
 STEPS, BATCH = 20, 16
@@ -74,12 +81,14 @@ CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (Cutout(share=0.5), (MOMENTUM,), {"share": 0.5}),
     (DropOnStall(patience=1), (MOMENTUM,), {"valid": VALID, "patience": 1}),
     (DropStochastic(), (MOMENTUM,), {"lr": 0.1}),
+    (EasyFirst(first=0.4, proxy_epochs=1), (MOMENTUM,), {"first": 0.4, "proxy_epochs": 1}),
     (EMA(decay=0.9), (MOMENTUM,), {"decay": 0.9}),
     (FastLoader(workers=2), (MOMENTUM,), {"workers": 2}),
     (FocalPrior(gamma=1.5), (MOMENTUM,), {"gamma": 1.5}),
     (FreezeEarly(begin=0.3, share=0.7), (MOMENTUM,), {"begin": 0.3, "share": 0.7}),
     (FusedOptimizer(), (MOMENTUM,), {"lr": 0.1}),
     (Guard(every=4), (MOMENTUM,), {"lr": 0.1, "every": 4}),
+    (HardExamples(strength=0.7, proxy_epochs=1), (MOMENTUM,), {"strength": 0.7, "proxy_epochs": 1}),
     (Kaiming(mode="fan_in"), (MOMENTUM,), {"mode": "fan_in"}),
     (LabelSmoothing(smoothing=0.2), (MOMENTUM,), {"smoothing": 0.2}),
     (LayerRates(biases=3.0, first=0.5), (MOMENTUM,), {"biases": 3.0, "first": 0.5}),
@@ -92,12 +101,17 @@ CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (OneCycle(warmup=0.4), (SGD(lr=0.3, momentum=0.9),), {"lr": 0.3, "warmup": 0.4}),
     (Packed(where="map"), (MOMENTUM,), {"lr": 0.1}),
     (ProgressiveResize(smallest=0.5), (MOMENTUM,), {"smallest": 0.5}),
+    (RepeatFactor(threshold=0.6), (MOMENTUM,), {"threshold": 0.6}),
     (ScheduleFree(lr=0.03, warmup=0.0, batches=4), (), {"lr": 0.03, "batches": 4}),
+    (SequenceGrowth(shortest=0.5), (MOMENTUM,), {"shortest": 0.5}),
     (SGD(lr=0.2, momentum=0.9, weight_decay=0.01), (), {"lr": 0.2, "weight_decay": 0.01}),
+    (SoftPrune(share=0.7), (MOMENTUM,), {"share": 0.7}),
     (StepDrop(milestones=(0.3, 0.6)), (MOMENTUM,), {"milestones": (0.3, 0.6)}),
+    (SubsetPretrain(share=0.5, until=0.5), (MOMENTUM,), {"share": 0.5, "until": 0.5}),
     (WarmupStableDecay(warmup=0.2, decay=0.4), (MOMENTUM,), {"warmup": 0.2, "decay": 0.4}),
     (TestTimeFlip(), (MOMENTUM,), {"lr": 0.1}),
     (WarmStart(source=str(STORED)), (MOMENTUM,), {"source": str(STORED)}),
+    (UsefulData(keep=0.5, proxy_epochs=1), (MOMENTUM,), {"keep": 0.5, "proxy_epochs": 1}),
     (Whitening(frozen=True), (MOMENTUM,), {"frozen": True}),
     (ZeroResidual(), (MOMENTUM,), {"lr": 0.1}),
     (Compile(backend="aot_eager"), (MOMENTUM,), {"backend": "aot_eager"}),
@@ -126,13 +140,14 @@ def test_the_plain_example_equals_the_trainer(
     method: ht.Method, others: tuple[ht.Method, ...], told: dict[str, Any], tmp_path: Path
 ) -> None:
     maker = NETWORKS.get(type(method), network)
+    data = DATA.get(type(method), TRAIN)
     what = ht.Recipe([method, *others], steps=STEPS, batch_size=BATCH)
     plain_loop = example(stem_of(type(method))).train_plain
     if "cuda" in method.needs:  # bit for bit is a promise for the CPU: there, both refuse
         with pytest.raises(RuntimeError, match="needs a CUDA device"):
             plain_loop(maker, TRAIN, steps=STEPS, batch_size=BATCH, seed=3, **told, device="cpu")
         return
-    plain = plain_loop(maker, TRAIN, steps=STEPS, batch_size=BATCH, seed=3, **told)
+    plain = plain_loop(maker, data, steps=STEPS, batch_size=BATCH, seed=3, **told)
     run = trained(task(model=maker, evaluations=10), what, tmp_path, seed=3)
     assert same(weights(run), plain.state_dict())
 
@@ -145,7 +160,7 @@ def test_the_method_changes_the_weights_or_the_scores(
         assert not method.exact
         return
     full = ht.Recipe([method, *others], steps=STEPS, batch_size=BATCH)
-    workload = task(model=NETWORKS.get(type(method), network), evaluations=10)
+    workload = adapted(task(model=NETWORKS.get(type(method), network), evaluations=10), full)
     without = trained(workload, full.minus(name(method)), tmp_path, seed=3)
     with_it = trained(workload, full, tmp_path, seed=3)
     if not method.exact:

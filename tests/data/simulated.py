@@ -1,4 +1,7 @@
-"""A loader without processes: workers, queues and clock are numbers. Lanes, draws and order are those of `Pool`."""
+"""A loader without processes: workers, queues and clock are numbers. Lanes, draws and order are those of `Pool`.
+
+A batch is received while the step runs, as the courier does; it takes its time from when it was sent for.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class Regime:
 
     service: Callable[[int, int], float]
     step: Callable[[int, int], float]
-    hand: float = 0.1 * MS  # receiving a batch from a worker
+    hand: float = 0.7 * MS  # receiving a batch from a worker
     least: int = 0
     most: int = 8
     why: str = ""
@@ -28,10 +31,10 @@ class Regime:
 
 
 class Simulated:
-    """Serves numbered batches; `take` returns (seconds waited, batches that lay ready)."""
+    """Serves numbered batches; `take` returns (seconds waited, batches that lay ready a step before)."""
 
     def __init__(self, regime: Regime, setting: Setting) -> None:
-        self.regime, self.now, self.drawn = regime, 0.0, 0
+        self.regime, self.now, self.sent, self.ready, self.drawn = regime, 0.0, 0.0, 0, 0
         self.lanes: list[list[float]] = []  # [free at, prefetch, going]
         self.order: deque[tuple[list[float] | None, float]] = deque()
         self.towards(setting)
@@ -45,9 +48,10 @@ class Simulated:
         """All moves at once: the pool makes one a step."""
         while len(self.lanes) > setting.workers:
             self.lanes.pop()[2] = 1
-        for lane in [lane for lane in self.lanes if lane[1] != setting.prefetch]:
-            self.lanes.remove(lane)
-            lane[2] = 1
+        for lane in self.lanes:
+            while lane[1] < setting.prefetch:
+                lane[1] += 1
+                self.draw(lane)
         while len(self.lanes) < setting.workers:
             lane = [self.now + 20 * MS, setting.prefetch, 0]
             self.lanes.append(lane)
@@ -55,20 +59,20 @@ class Simulated:
                 self.draw(lane)
 
     def take(self) -> tuple[float, int]:
-        ready = 0
+        asked, ready = self.now, self.ready
+        if self.order:
+            lane, done = self.order.popleft()
+            self.now = max(self.now, max(done, self.sent) + self.regime.hand)
+            if lane is not None and not lane[2]:
+                self.draw(lane)
+        else:
+            self.now += self.regime.service(self.drawn, 0)
+            self.drawn += 1
+        self.sent, self.ready = self.now, 0
         for _, done in self.order:
             if done > self.now:
                 break
-            ready += 1
-        asked = self.now
-        if not self.order:
-            self.now += self.regime.service(self.drawn, 0)
-            self.drawn += 1
-            return self.now - asked, 0
-        lane, done = self.order.popleft()
-        self.now = max(self.now, done) + self.regime.hand
-        if lane is not None and not lane[2]:
-            self.draw(lane)
+            self.ready += 1
         return self.now - asked, ready
 
 

@@ -57,6 +57,7 @@ def test_an_unknown_loader_goes_on_if_it_can_say_where_it_stands() -> None:
         restore(fake("mine", "Loader", True), [1])  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:'set_vital'")  # torchdata touches a name that torch is giving up
 @pytest.mark.skipif(importlib.util.find_spec("torchdata") is None, reason="torchdata is not installed")
 def test_the_real_stateful_loader_goes_on_where_it_stopped() -> None:
     loaders = importlib.import_module("torchdata.stateful_dataloader")
@@ -67,6 +68,32 @@ def test_the_real_stateful_loader_goes_on_where_it_stopped() -> None:
     again = Watch(loaders.StatefulDataLoader(data, batch_size=2))
     again.load_state_dict(watched.state_dict())
     assert begun + [b.tolist() for b in again] == [[i, i + 1] for i in range(0, 12, 2)]
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital'")  # torchdata touches a name that torch is giving up
+@pytest.mark.skipif(importlib.util.find_spec("torchdata") is None, reason="torchdata is not installed")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("asked", ["the watch", "the loader"])
+def test_the_real_stateful_loader_is_timed_inside_and_still_knows_its_place(workers: int, asked: str) -> None:
+    loaders = importlib.import_module("torchdata.stateful_dataloader")
+
+    def loader() -> Any:
+        return loaders.StatefulDataLoader(list(range(24)), batch_size=2, num_workers=workers)
+
+    first = loader()
+    watched = Watch(first)
+    assert watched.inside
+    batches = iter(watched)
+    begun = [next(batches).tolist() for _ in range(5)]
+    state = (watched if asked == "the watch" else first).state_dict()
+    batches.close()  # type: ignore[attr-defined]
+    second = loader()
+    again = Watch(second)
+    (again if asked == "the watch" else second).load_state_dict(state)
+    assert begun + [b.tolist() for b in again] == [[i, i + 1] for i in range(0, 24, 2)]
+    assert all(s.service is not None and s.service.samples == 2 for s in again.steps)
+    assert next(iter(second)).tolist() == [0, 1]  # without the watch it is what it was
+    assert next(iter(again)).tolist() == [0, 1]  # and a second epoch begins at the beginning
 
 
 @pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="datasets is not installed")

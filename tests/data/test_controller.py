@@ -71,7 +71,7 @@ def test_ten_regimes():
 
 
 @settings(deadline=None)
-@given(st.floats(0.05, 6), st.floats(1, 100), st.integers(0, 2**16))
+@given(st.floats(0.05, 6), st.floats(4, 100), st.integers(0, 2**16))  # a start takes 20 ms: shorter steps wait for it
 def test_what_is_feasible_is_reached_within_200_steps(work, step, seed):
     dice = random.Random(seed)
     jitter = [dice.uniform(0.8, 1.2) for _ in range(512)]
@@ -107,9 +107,11 @@ def test_what_did_not_pay_is_taken_back_and_left_alone_for_longer_each_time():
         wait = 30 * MS  # whatever it does
         if action := controller.observe(wait, 10 * MS, 0, 40 * MS):
             changes.append((number, action))
-    assert {a.setting.workers for _, a in changes[1::2]} == {1}
-    assert all(a.why.startswith("taken back") for _, a in changes[1::2])
-    tried = [number for number, _ in changes[::2]]
+    back = [a for _, a in changes if a.why.startswith("taken back")]
+    assert {a.setting for a in back} == {Setting(1)}
+    assert {a.setting.prefetch for _, a in changes} == {2}  # the workers have no reserve: further ahead would not help
+    tried = [number for number, a in changes if a.why.endswith("waiting for data")]
+    assert len(back) in (len(tried), len(tried) - 1)
     gaps = [b - a for a, b in itertools.pairwise(tried)]
     assert len(gaps) >= 3
     assert gaps == sorted(gaps)

@@ -94,7 +94,7 @@ def test_a_change_at_every_step_changes_nothing_in_the_order(seed):
     keeper = scripted(DataLoader(Numbers(), batch_size=2, shuffle=True), seed)
     assert [[b.tolist() for b in keeper] for _ in range(2)] == plain
     assert torch.equal(torch.get_rng_state(), after)  # the user's random numbers go on as with the plain loader
-    assert len(keeper.kept.settings) == 1 + 2 * SAMPLES // 2
+    assert len(keeper.kept.settings) == 1 + 2 * (SAMPLES // 2 - 1)  # after each step with a batch to come
     assert as_it_was(before)
 
 
@@ -137,6 +137,8 @@ def test_nothing_is_left_after_a_break_or_an_exception(persistent):
     assert as_it_was(before)
     keeper.controller = Scripted([Setting(1)])
     assert sorted(i for b in keeper for i in b.tolist()) == list(range(SAMPLES))  # and it serves again
+    del keeper
+    assert as_it_was(before)
 
 
 def test_persistent_workers_stay_for_the_next_epoch_and_end_with_it():

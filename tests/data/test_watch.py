@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,19 +163,17 @@ def test_loaders_with_an_iteration_of_their_own_are_left_alone() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-def test_little_shared_memory_means_fewer_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_shared_memory_means_fewer_workers() -> None:
     big = [np.zeros(2**20, dtype=np.float32)] * 8  # 4 MiB a sample
     data = [torch.from_numpy(a) for a in big]
-    usage = type("Usage", (), {"free": 40 * 2**20})()
-    monkeypatch.setattr(startup.shutil, "disk_usage", lambda _: usage)
     twin = timed(DataLoader(data, batch_size=2, num_workers=4))  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match="--shm-size"):
-        notes = startup.fit(twin, tmp_path)
-    assert twin.num_workers == 2
-    assert "40 MiB free, and 4 workers need about 64: going on with 2" in notes[0]
+        notes = startup.fit(twin, 40 * 2**20)
+    assert (twin.num_workers, twin.prefetch_factor) == (3, 1)
+    assert "has 40 MiB free, 4 loader processes with 2 batches ahead each need 72 MiB; used instead: 3" in notes[0]
     twin = timed(DataLoader(data, batch_size=2, num_workers=4, persistent_workers=True))  # type: ignore[arg-type]
-    with pytest.warns(UserWarning, match="there is no"):
-        startup.fit(twin, tmp_path / "none")
+    with pytest.warns(UserWarning, match="in turn"):
+        startup.fit(twin, 0)
     assert twin.num_workers == 0
     assert [b.shape[0] for b in (p.batch for p in twin)] == [2, 2, 2, 2]
 

@@ -256,10 +256,10 @@ def test_what_cannot_be_sent_is_told() -> None:
 )
 def test_as_many_processes_as_shared_memory_has_room_for(free: int, fits: tuple[int, int]) -> None:
     feed = Feed(Rows(), 4, 0)  # four tensors of a page and a little
-    workers, ahead, text = room.fitting(feed, 4, 3, free)
-    assert (workers, ahead) == fits
+    found, ahead, text = room.fitting(lambda: workers._bytes(feed), 4, 3, free)
+    assert (found, ahead) == fits
     assert bool(text) == (fits != (4, 3))
-    assert ("in turn" in text) == (workers == 0)
+    assert ("in turn" in text) == (found == 0)
 
 
 def test_without_shared_memory_batches_are_made_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,10 @@ from tests.conftest import make_net, make_task
 def test_facts_of_a_workload() -> None:
     task = make_task()
     x, y = task.train.columns
-    assert inspect(task, make_net(), (x[:2], y[:2])) == {"images", "classes", "labels", "movable"}
+    assert inspect(task, make_net(), (x[:2], y[:2])) == {"images", "classes", "labels", "movable", "kinds", "mean"}
     heads = make_task(loss=lambda o, t: {"a": nn.functional.cross_entropy(o, t), "b": o.square().mean()})
-    assert inspect(heads, make_net(), (x[:2], y[:2])) == {"images", "heads", "movable"}
-    assert set(FACTS) == {"cuda", "images", "classes", "labels", "heads", "movable"}
+    assert inspect(heads, make_net(), (x[:2], y[:2])) == {"images", "heads", "movable", "kinds"}
+    assert set(FACTS) == {"cuda", "images", "classes", "labels", "heads", "movable", "kinds", "mean", "tokens"}
 
 
 def test_looking_leaves_no_trace() -> None:

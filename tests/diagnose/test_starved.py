@@ -12,7 +12,8 @@ from halftime.data.service import Service
 from halftime.data.watch import Step
 from halftime.diagnose import shortage, starved
 from halftime.diagnose.starved import diagnose, of_run
-from halftime.methods import SGD
+from halftime.methods import SGD, FastLoader
+from halftime.report.waiting import waits as page
 from tests.conftest import make_task
 
 
@@ -116,3 +117,15 @@ def test_a_run_records_what_its_steps_waited_for(own_folder: Path) -> None:
     assert found.steps == 30
     assert starved.UNTOLD in found.notes
     assert of_run(run, on_core=0.5).notes != found.notes  # type: ignore[union-attr]
+
+
+def test_a_run_that_loads_ahead_records_how_deep_its_queue_was(own_folder: Path) -> None:
+    recipe = ht.Recipe([SGD(lr=0.1), FastLoader(workers=1, ahead=3)], steps=30, batch_size=16)
+    run = ht.train(make_task(), recipe, quiet=True)
+    depths = dict(run.series("queue"))
+    assert sorted(depths) == list(range(1, 31))
+    assert all(0 <= (v or 0) <= 3 for v in depths.values())
+    assert max(v or 0 for v in depths.values()) > 0
+    assert "batches ready" in str(page("r", run)["queue"])  # type: ignore[index]
+    bare = ht.train(make_task(), ht.Recipe([SGD(lr=0.1)], steps=5, batch_size=16), quiet=True)
+    assert not list(bare.series("queue"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from halftime.data.caps import Caps, Needs
+from halftime.data.gauge import Caps, Needs
 
 
 @pytest.mark.parametrize(("caps", "needs", "most"), [
@@ -17,3 +17,14 @@ from halftime.data.caps import Caps, Needs
 ])  # fmt: skip
 def test_the_scarcest_resource_decides(caps, needs, most):
     assert caps.most(needs, prefetch=2) == most
+
+
+@pytest.mark.parametrize(("caps", "needs", "workers", "deepest"), [
+    (Caps(4, None, 10**9, 8), Needs(10, 280), 4, 16),
+    (Caps(4, None, 1000, 8), Needs(10, 280), 4, 16),
+    (Caps(4, None, 500, 8), Needs(10, 280), 4, 10),
+    (Caps(4, 1000, 10**9, 8), Needs(10, 280), 3, 2),
+    (Caps(4, 0, 10**9, 8), Needs(10, 280), 1, 0),
+])  # fmt: skip
+def test_workers_go_no_further_ahead_than_there_is_room_for(caps, needs, workers, deepest):
+    assert caps.deepest(needs, workers) == deepest

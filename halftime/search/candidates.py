@@ -1,0 +1,155 @@
+"""Candidates: which changes a search may try on a workload, and which one next.
+
+A method is a candidate if it can be made with its defaults, fits the workload (`needs`, and whatever it refuses itself
+when it is tried), is not exact (those are timed, see `switches`) and has evidence, or was asked for by name. The next
+one is that with the highest expected gain a minute: what evidence promises, shifted by how the promises that were
+tested here turned out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from halftime.data.feed import CPU
+from halftime.errors import BadRecipe, unknown
+from halftime.methods import ALL
+from halftime.places import Method
+from halftime.recipe import Recipe
+from halftime.search.priors import DEFAULT, prior
+from halftime.search.switches import settings
+
+CAUTION = 3  # promises that count as kept before any was tested
+TWICE = 3  # cost of a candidate whose optimizer is new, in costs of others
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A change that may be tried: one or more methods, and what they may be expected to gain, as a log of time."""
+
+    methods: tuple[Method, ...]
+    mean: float = DEFAULT[0]
+    sd: float = DEFAULT[1]
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return " ".join(f"+ {method}" for method in self.methods)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it brings an optimizer, whose rate the incumbent's tells nothing about."""
+        return any(method.slot == "optimizer" for method in self.methods)
+
+    def on(self, recipe: Recipe) -> Recipe:
+        """The recipe with the change; a method in the same slot gives way.
+
+        Raises:
+            BadRecipe: the methods cannot be together.
+        """
+        slots = {method.slot for method in self.methods} - {""}
+        names = {type(method).__name__ for method in self.methods}
+        kinds = {type(m).__name__ for m in recipe.methods if m.slot in slots} - names
+        return recipe.minus(*sorted(kinds)).plus(*self.methods)
+
+
+def candidates(
+    recipe: Recipe,
+    known: Sequence[type[Method]] = (),
+    named: Sequence[Method] | None = None,
+    device: torch.device = CPU,
+) -> list[Candidate]:
+    """What may be tried on a recipe.
+
+    Args:
+        recipe: the base.
+        known: method classes besides halftime's own.
+        named: methods that were asked for, in place of all that have evidence.
+        device: that trains; what was measured on another class of device says nothing.
+    """
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if named is not None:
+        wanted = [method for method in named if not type(method).exact]
+    else:
+        kinds = [
+            kind for kind in (*ALL, *known) if not kind.exact and (kind in known or prior(kind, where) is not None)
+        ]
+        wanted = [settings(kind)[0] for kind in kinds if settings(kind)]
+    here = {type(method) for method in recipe.methods}
+    found = []
+    for method in wanted:
+        if type(method) in here and (named is None or method in recipe.methods):
+            continue
+        mean, sd = prior(type(method), where) or DEFAULT
+        found.append(Candidate((method,), mean, sd))
+    return found
+
+
+def variants(recipe: Recipe, kept: Iterable[Method]) -> list[Candidate]:
+    """Other settings of methods that were kept, from their `choices`; the learning rate is tuned anyway."""
+    found = []
+    for method in kept:
+        fields = {name: values for name, values in type(method).choices.items() if name != "lr"}
+        for name, values in fields.items():
+            others = [value for value in values if value != getattr(method, name)]
+            found += [Candidate((dataclasses.replace(method, **{name: v}),), -0.02, 0.06) for v in others]
+    return [one for one in found if one.methods[0] not in recipe.methods]
+
+
+def named_methods(texts: Sequence[Method | str], known: Sequence[type[Method]] = ()) -> list[Method]:
+    """Methods from names or from methods.
+
+    Raises:
+        UnknownName: there is no such method. BadRecipe: it cannot be made without arguments.
+    """
+    classes = {kind.__name__: kind for kind in (*ALL, *known)}
+    found: list[Method] = []
+    for text in texts:
+        if isinstance(text, str) and text not in classes:
+            raise unknown("method", text, classes)
+        made = [text] if isinstance(text, Method) else settings(classes[text])[:1]
+        if not made:
+            raise BadRecipe(f"{text} needs arguments: give it as in Python, such as {text}(…)")
+        found += made
+    return found
+
+
+class Queue:
+    """Candidates, the one with the highest expected gain a minute first.
+
+    Args:
+        waiting: those that may be tried.
+    """
+
+    def __init__(self, waiting: Iterable[Candidate]) -> None:
+        self.waiting = list(waiting)
+        self._tested: list[tuple[float, float]] = []  # gain promised and gain found, logs
+
+    def __len__(self) -> int:
+        return len(self.waiting)
+
+    def take(self) -> Candidate:
+        """The next one; it is no longer waiting."""
+        best = max(self.waiting, key=self.worth)
+        self.waiting.remove(best)
+        return best
+
+    def told(self, candidate: Candidate, gain: float | None) -> None:
+        """Hear what one gained, as a log of time; None where it could not be trained."""
+        if gain is not None:
+            self._tested.append((candidate.mean, max(-1.0, min(1.0, gain))))
+
+    @property
+    def shift(self) -> float:
+        """By how much what was found here lies above what was promised."""
+        return math.fsum(found - promised for promised, found in self._tested) / (len(self._tested) + CAUTION)
+
+    def worth(self, candidate: Candidate) -> float:
+        """Expected gain over cost: the mean of a normal distribution above zero."""
+        mean, sd = candidate.mean + self.shift, candidate.sd
+        z = mean / sd
+        above = mean * 0.5 * math.erfc(-z / math.sqrt(2)) + sd * math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        return above / (TWICE if candidate.fresh else 1)

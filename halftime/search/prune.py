@@ -1,0 +1,100 @@
+"""Prune: leave one out of the final recipe at a time, and drop what no longer pays there.
+
+What helped alone may be worth nothing beside what came later, and each piece of a recipe is one more thing to carry.
+A change stays only if the recipe is clearly slower without it; where that cannot be told, it goes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from halftime.recipe import Recipe
+from halftime.search import gains
+from halftime.search.combine import paced
+from halftime.search.gains import Anchor
+from halftime.search.records import Decision, Gain, Pace, Trial, Verdict
+from halftime.search.retune import rate_of, retuned
+from halftime.search.switches import clear, timed, words
+from halftime.search.work import Work, first
+
+DOUBTFUL = 0.95  # without it, so many times as fast: near enough to 1 to do without, where it is not clear
+
+
+def without(recipe: Recipe, name: str, base: Recipe) -> Recipe:
+    """The recipe without a method; where the base had another one in its slot, with that."""
+    gone = next(m for m in recipe.methods if type(m).__name__ == name)
+    left = recipe.minus(name)
+    back = base.get(gone.slot) if gone.slot else None
+    same = next((m for m in base.methods if type(m) is type(gone)), back)
+    return left if same is None else left.plus(same)
+
+
+def missed(gain: Gain) -> str:
+    """Whether what was left out is missed: "kept" where the recipe is clearly slower without it."""
+    return "kept" if gain.high < 1.0 else "dropped" if gain.low > 1.0 else ""
+
+
+def pruned(work: Work, anchor: Anchor, base: Recipe, order: list[str]) -> Recipe:
+    """Leave out one after the other, the smallest gain first.
+
+    Args:
+        work: of the search.
+        anchor: the final recipe at its final length.
+        base: what it started from.
+        order: names of the methods that were added.
+
+    Returns:
+        The recipe with what pays.
+    """
+    for name in order:
+        method = next((m for m in anchor.recipe.methods if type(m).__name__ == name), None)
+        if method is None:
+            continue
+        if not work.affords(anchor.steps, anchor.steps):
+            work.note(f"no time was left to try the recipe without {name}")
+            continue
+        began, less = work.journal.spent, without(anchor.recipe, name, base)
+        if method.exact:
+            pays, why, gain = _slower(work, anchor, less)
+            runs: tuple[str, ...] = ()
+            trials: list[Trial] = []
+        else:
+            pays, why, gain, less, trials = _missed(work, anchor, less, base)
+            runs = tuple(t.run for t in trials if t.run)
+        verdict: Verdict = "kept" if pays else "dropped"
+        moved = rate_of(anchor.recipe), rate_of(less)
+        work.decide(
+            Decision(work.stage, f"without {name}", verdict, why, {name: method.to_dict()}, gain, moved, runs,
+                     round(work.journal.spent - began, 3), less.to_dict())
+        )  # fmt: skip
+        if not pays:
+            kept = dataclasses.replace(anchor, recipe=less)
+            anchor = kept if method.exact else dataclasses.replace(kept, trials={t.seed: t for t in trials})
+    return anchor.recipe
+
+
+def _slower(work: Work, anchor: Anchor, less: Recipe) -> tuple[bool, str, Gain | None]:
+    """Whether an exact change still pays: timed against the recipe without it."""
+    found, _ = timed(work, less, anchor.recipe, anchor.steps)
+    if not found.ratio:
+        return True, f"without it: {found.why}", None
+    gain = Gain(1 / found.ratio, 1 / found.high, 1 / found.low, found.rounds, 0.0, 1 / found.ratio)
+    return clear(found), f"with it {words(found)}", gain
+
+
+def _missed(
+    work: Work, anchor: Anchor, less: Recipe, base: Recipe
+) -> tuple[bool, str, Gain | None, Recipe, list[Trial]]:
+    """Whether another change still pays: the recipe without it, tuned anew, on the same seeds."""
+    timing = Pace(
+        **work.journal.once(f"pace {anchor.recipe.hash} {less.hash}", lambda: paced(work, anchor.recipe, less))
+    )
+    if timing.why:
+        return True, f"without it: {timing.why}", None, less, []
+    swapped = type(less.get("optimizer")) is not type(anchor.recipe.get("optimizer"))
+    less, _ = retuned(work, less, rate_of(base) if swapped else rate_of(anchor.recipe), anchor.steps)
+    gain, trials, verdict = gains.race(work, anchor, less, timing, missed)
+    if gain is None:
+        return True, f"without it: {first(trials)}", None, less, trials
+    pays = verdict == "kept" or (verdict == "not clear" and gain.ratio < DOUBTFUL)
+    return pays, f"without it {gains.words(gain)}", gain, less, trials

@@ -1,0 +1,242 @@
+"""Search: a workload and some minutes in, a faster recipe with its proof out.
+
+Tuned base → exact switches → batch size → other methods one at a time → those that survive, together → pairs of losers
+→ the shortest schedule → leave one out → proof on seeds that nothing was chosen by. Each stage stands in a file of its
+own; this one gives them their shares of the time, and says at the end what was found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from halftime.errors import BadValue, BadWorkload, shorten
+from halftime.ledger.fingerprint import fingerprint
+from halftime.ledger.resume import identity
+from halftime.ledger.store import Ledger
+from halftime.measure.device import pick
+from halftime.methods import OneCycle
+from halftime.places import Method
+from halftime.recipe import Recipe
+from halftime.search import batch, combine, gains, length, outcome
+from halftime.search.candidates import Candidate, Queue, candidates, named_methods
+from halftime.search.drift import Reference
+from halftime.search.gains import Anchor
+from halftime.search.journal import Journal, records
+from halftime.search.machine import kept_settings, try_settings
+from halftime.search.prune import pruned
+from halftime.search.records import Found, Trial
+from halftime.search.retune import added
+from halftime.search.start import SEEDS, Start, decays, offered, start
+from halftime.search.switches import Switch, switches, try_switches
+from halftime.search.view import View
+from halftime.search.work import BLOCK, Engine, OutOfTime, Place, Work, in_turn
+from halftime.workload import Workload
+
+SHARES = {"switches": 0.15, "batch": 0.15, "methods": 0.5, "combine": 0.4, "pairs": 0.3, "refine": 0.2, "shorten": 0.6}
+
+
+@dataclasses.dataclass
+class Plan:
+    """What a search is asked for, beside its workload."""
+
+    base: Recipe
+    named: list[Method] | None
+    known: tuple[type[Method], ...]
+    proof: bool = True
+
+
+def search(
+    workload: Workload,
+    base: Recipe,
+    *,
+    minutes: float | None = None,
+    methods: Sequence[Method | str] | None = None,
+    known: Sequence[type[Method]] = (),
+    resume: bool = False,
+    price: float | None = None,
+    proof: bool = True,
+    device: str | None = None,
+    ledger: Ledger | str | Path | None = None,
+    quiet: bool | None = None,
+    source: str = "",
+    engine: Engine = in_turn,
+    block: float = BLOCK,
+) -> Found:
+    """Find a recipe that reaches the workload's target sooner than a base, and prove it.
+
+    Args:
+        workload: must have a target.
+        base: the recipe to beat; it is tuned first.
+        minutes: for everything, the proof included; with `resume`, those of the search that goes on if None.
+        methods: names or methods that may be tried, in place of all that have evidence.
+        known: method classes besides halftime's own.
+        resume: go on with the newest search of the same workload, base and methods that has not ended.
+        price: money for an hour of the device.
+        proof: whether to end with the proof; without it nothing is claimed.
+        device: as in `train`.
+        ledger: as in `train`.
+        quiet: True shows nothing, False plain lines, None a live line on a terminal.
+        source: as in `train`.
+        engine: trains jobs; by default in this process, one after the other.
+        block: seconds of a block of steps where steps are timed.
+
+    Raises:
+        BadWorkload: no target; the message has the line to write.
+        BadRecipe: the base has no optimizer with a rate, and so on.
+        BadValue: no time, or nothing to resume.
+    """
+    named = None if methods is None else named_methods(methods, known)
+    where, ledger = pick(device), ledger if isinstance(ledger, Ledger) else Ledger(ledger)
+    ledger.check_writable()
+    asked = {
+        "workload": identity(workload, base, 0, source)["workload"],
+        "base": base.to_dict(),
+        "methods": None if named is None else [str(one) for one in named],
+        "device": str(where),
+    }
+    folder, limit = _begun(ledger, asked, minutes, resume)
+    journal, view = Journal(ledger, folder), View(quiet, price)
+    work = Work(Place(workload, ledger, folder.name, device, source), journal, view, 60 * limit, engine, block)
+    with journal.log, kept_settings():
+        journal.log.record(
+            "start", durable=True, search=folder.name, minutes=limit, fingerprint=fingerprint(where), **asked
+        )
+        try:
+            found = _searched(work, Plan(base, named, tuple(known), proof))
+        except OutOfTime:
+            text = f"{limit:g} minutes are over before there was anything to prove: give at least twice as many"
+            found = outcome.ended(work, Start(base, 0, (), 0.0, None, 0), "too short", text)
+        finally:
+            view.close()
+        found = dataclasses.replace(found, price=price)
+        journal.log.record("found", **outcome.plain(found.to_dict()))
+        journal.log.end("finished")
+    return found
+
+
+def _begun(ledger: Ledger, asked: dict[str, Any], minutes: float | None, resume: bool) -> tuple[Path, float]:
+    """The folder of the search, and its minutes."""
+    if minutes is not None and not (isinstance(minutes, (int, float)) and 0 < minutes < math.inf):
+        raise BadValue(f"minutes must be more than 0, not {shorten(minutes)}")
+    if not resume:
+        if minutes is None:
+            raise BadValue("a search needs its time: give hours or minutes")
+        return ledger.new("search"), float(minutes)
+    for folder in reversed(ledger.searches):
+        lines = records(folder)
+        same = bool(lines) and all(lines[0].get(key) == value for key, value in asked.items())
+        if not same or any(line["kind"] == "found" for line in lines):
+            continue
+        if minutes is not None and minutes != lines[0]["minutes"]:
+            raise BadValue(f"{folder.name} was given {lines[0]['minutes']:g} minutes, not {minutes:g}: leave them out")
+        return folder, float(lines[0]["minutes"])
+    raise BadValue("there is no unfinished search of this workload, base and methods to go on with")
+
+
+def _searched(work: Work, plan: Plan) -> Found:
+    """All stages."""
+    work.stage = "base"
+    base = plan.base
+    if work.workload.target is None:
+        raise BadWorkload(offered(work.workload, work.train(base, range(SEEDS, SEEDS + 3))))
+    work.view.say(f"{work.workload.name}: {work.limit / 60:g} minutes to beat {base}")
+    began = start(work, base)
+    if began.signal:
+        return outcome.ended(work, began, "no signal", f"no signal: {began.signal}; nothing can be compared")
+    work.reserved = 2 * began.pairs * began.held if plan.proof else 0.0
+    if work.left <= 0:
+        needed = (work.journal.spent + 3 * work.reserved) / 60
+        text = f"base and proof alone take more than {work.limit / 60:g} minutes: give at least {needed:.2g}"
+        return outcome.ended(work, began, "too short", text)
+    work.watch = Reference(work, began.base)
+    anchor, names = _changed(work, plan, began)
+    with work.share("shorten", SHARES["shorten"]):
+        short = length.shortest(work, anchor, began.goal, round(length.LONGEST * _steps(anchor, began)))
+    if short.recipe is None:
+        return outcome.unreached(work, began, short)
+    recipe = short.recipe
+    with work.share("leave one out", 1.0):
+        recipe = _left_out(work, began, anchor, short, recipe, names)
+    return outcome.concluded(work, began, recipe, plan.proof)
+
+
+def _steps(anchor: Anchor, began: Start) -> float:
+    """Steps of the base, in batches of the incumbent's size."""
+    return began.steps * began.base.batch_size / anchor.recipe.batch_size
+
+
+def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
+    """The stages that change the recipe: the last anchor, and the names of methods that were added."""
+    recipe = began.base.replace(steps=began.steps)
+    offered = (
+        [Switch(m) for m in plan.named if type(m).exact]
+        if plan.named is not None
+        else list(switches(recipe, plan.known))
+    )
+    with work.share("switches", SHARES["switches"]):
+        if plan.named is None:
+            try_settings(work, recipe)
+        recipe = try_switches(work, recipe, began.steps, offered)
+        work.view.best = f"{recipe}" if added(recipe, began.base) else "the base"
+    work.stage = "methods"
+    anchor = gains.anchored(work, recipe, began.steps, began.goal, known=began.trials)
+
+    def anew(before: Anchor, changed: Recipe, trials: Sequence[Trial]) -> Anchor:
+        work.view.best = str(changed)
+        return renewed(work, before, changed, trials, began.goal)
+
+    queue = Queue(candidates(recipe, plan.known, plan.named, pick(work.place.device)))
+    if plan.named is None and not decays(recipe):
+        with work.share("decay", SHARES["methods"]):
+            judged = combine.judge(work, anchor, Candidate((OneCycle(),)))
+            if judged.decision.verdict in ("kept", "promising"):  # leave-one-out asks again
+                anchor = anew(anchor, judged.recipe, judged.trials)
+        queue.waiting = [one for one in queue.waiting if one.methods != (OneCycle(),)]
+    if plan.named is None:
+        with work.share("batch", SHARES["batch"]):
+            larger = batch.by_time(work, anchor)
+            anchor = anew(anchor, *larger) if larger else anchor
+    with work.share("methods", SHARES["methods"]):
+        judged_all = combine.one_at_a_time(work, anchor, queue)
+    survivors = [one for one in judged_all if one.decision.verdict == "kept"]
+    losers = [one for one in judged_all if one.decision.verdict != "kept"]
+    with work.share("combine", SHARES["combine"]):
+        anchor, one = combine.together(work, anchor, survivors, anew)
+    with work.share("pairs", SHARES["pairs"]):
+        anchor, more = combine.pairs(work, anchor, losers, anew, bool(one))
+    with work.share("refine", SHARES["refine"]):
+        anchor, _ = combine.refine(work, anchor, [*one, *more], anew)
+    return anchor, added(anchor.recipe, began.base)
+
+
+def renewed(work: Work, before: Anchor, recipe: Recipe, trials: Sequence[Trial], goal: float) -> Anchor:
+    """The anchor of a new incumbent: at fewer steps, where it now meets the goal at those of the old one."""
+    mine = {t.seed: t for t in trials}
+    mean = math.fsum(work.signed(t) for t in trials) / len(trials)
+    if mean >= goal:
+        return gains.anchored(work, recipe, recipe.steps or before.steps, goal, before, trials)
+    return Anchor(recipe, mine, before.slope, before.squares, before.freedom)
+
+
+def _left_out(
+    work: Work, began: Start, anchor: Anchor, short: length.Short, recipe: Recipe, names: list[str]
+) -> Recipe:
+    """Leave one out at the final length; where something went, the length is looked for again."""
+    final = dataclasses.replace(anchor, recipe=recipe, trials={})
+    worth = {name: d.gain.ratio for d in work.decisions if d.verdict == "kept" and d.gain for name in d.methods}
+    kept = pruned(work, final, began.base, sorted(names, key=lambda name: worth.get(name, 1.0)))
+    if kept.methods == recipe.methods:
+        return recipe
+    again = Anchor(
+        kept, {t.seed: t for t in short.trials if t.steps == recipe.steps}, anchor.slope, anchor.squares, anchor.freedom
+    )
+    longest = round(length.LONGEST * _steps(anchor, began))
+    found = length.shortest(work, again, began.goal, longest, looks=2)
+    if found.recipe is None or (found.recipe.steps or 0) > 1.1 * (recipe.steps or 1):
+        work.note("what was left out was missed after all: the recipe stays whole")
+        return recipe
+    return found.recipe

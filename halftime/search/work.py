@@ -1,0 +1,222 @@
+"""Work: the trainings of a search, each a run of the ledger, behind the one function `in_turn`.
+
+Whoever wants to train on several processes or machines puts another function in its place: it is given the jobs that
+are not done yet, and yields their trials in the same order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from halftime.errors import InputError, StorageError
+from halftime.ledger.store import Ledger, load_all
+from halftime.recipe import Recipe
+from halftime.run import Run
+from halftime.search.journal import Journal
+from halftime.search.phases import listens
+from halftime.search.records import Decision, Trial
+from halftime.search.view import View
+from halftime.train import train
+from halftime.workload import Workload
+
+BLOCK = 0.12  # seconds that a block of steps takes at least, where steps are timed
+
+
+class OutOfTime(Exception):
+    """All the minutes of a search are spent; nothing more is begun."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One training that is wanted: `judged` as often as the workload says, or at the end alone."""
+
+    stage: str
+    recipe: Recipe
+    seed: int
+    judged: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its name in the journal; the same training is wanted by several stages, and made once."""
+        return f"trial {self.recipe.hash} {self.seed}" + " judged" * self.judged
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where jobs are trained, and what is the same for all of them."""
+
+    workload: Workload
+    ledger: Ledger
+    search: str
+    device: str | None = None
+    source: str = ""
+
+    def group(self, stage: str) -> str:
+        """What the runs of a stage belong to."""
+        return f"{self.search}/{stage}"
+
+
+Engine = Callable[[Place, Sequence[Job], Sequence[Run]], Iterator[Trial]]
+
+
+def in_turn(place: Place, jobs: Sequence[Job], before: Sequence[Run] = ()) -> Iterator[Trial]:
+    """Train jobs one after the other in this process.
+
+    Args:
+        place: where.
+        jobs: what.
+        before: runs that a killed search left; one of the same job counts, or is gone on with.
+
+    Yields:
+        The trial of each job, in order. What crashes, diverges or runs out of memory is a trial, too.
+    """
+    for job in jobs:
+        yield trained(place, job, before)
+
+
+def trained(place: Place, job: Job, before: Sequence[Run] = ()) -> Trial:
+    """Train one job, or go on with what is left of it."""
+    group = place.group(job.stage)
+    mine = [r for r in before if (r.group, r.seed, r.recipe.hash) == (group, job.seed, job.recipe.hash)]
+    run = next((r for r in mine if r.state in ("finished", "failed")), None)
+    stopped = next((r.id for r in mine if r.state in ("preempted", "killed", "lost")), None)
+    few = not job.judged and not any(listens(method) for method in job.recipe.methods)
+    workload = dataclasses.replace(place.workload, evaluations=1) if few else place.workload
+    about = {"stage": job.stage, "recipe": job.recipe.hash, "seed": job.seed}
+    try:
+        run = run or train(workload, job.recipe, job.seed, ledger=place.ledger, group=group, resume=stopped, quiet=True,
+                           device=place.device, source=place.source)  # fmt: skip
+    except StorageError:
+        raise
+    except Exception as error:
+        state, reason = failure(error)
+        return Trial(**about, state=state, reason=reason)  # type: ignore[arg-type]
+    return Trial(
+        **about, steps=run.steps, run=run.id, state=run.state, reason=run.reason, seconds=run.seconds,  # type: ignore[arg-type]
+        held=run.device_seconds, hit=run.hit[1] if run.hit else None, score=run.score,
+        loss=run.evaluations[-1].loss if run.evaluations else None,
+    )  # fmt: skip
+
+
+def failure(error: Exception) -> tuple[str, str]:
+    """(state, reason) of a training that raised; memory is freed."""
+    text = " ".join(str(error).split())[:300] or type(error).__name__
+    memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text
+    if memory:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return "out of memory", text
+    return ("refused", text) if isinstance(error, InputError) else ("crashed", f"{type(error).__name__}: {text}")
+
+
+@dataclasses.dataclass
+class Work:
+    """What every stage of a search works with: trainings by way of the journal, decisions, and time.
+
+    Args:
+        place: where trainings happen.
+        journal: what is known.
+        view: of the terminal.
+        limit: seconds of the whole search.
+        engine: trains jobs.
+    """
+
+    place: Place
+    journal: Journal
+    view: View
+    limit: float
+    engine: Engine = in_turn
+    block: float = BLOCK  # seconds of a block in which steps are timed
+    reserved: float = 0.0  # seconds kept back for the proof
+    until: float = 0.0  # seconds after which the stage ends
+    stage: str = ""
+    decisions: list[Decision] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    trials: list[Trial] = dataclasses.field(default_factory=list)
+    watch: Callable[[], None] | None = None  # looks at the machine's speed now and then
+
+    def __post_init__(self) -> None:
+        self._before = load_all(self.place.ledger) if self.journal.resumed else []
+        self._costs: dict[int, float] = {}  # seconds for which a training of so many steps held the device
+        self.until = self.limit
+
+    @property
+    def workload(self) -> Workload:
+        """What is learned."""
+        return self.place.workload
+
+    @property
+    def left(self) -> float:
+        """Seconds that are neither spent nor reserved."""
+        return self.limit - self.reserved - self.journal.spent
+
+    @contextlib.contextmanager
+    def share(self, stage: str, of_left: float) -> Iterator[None]:
+        """A stage that may spend this share of what is left."""
+        before, self.stage = self.until, stage
+        self.until = self.journal.spent + max(0.0, self.left) * of_left
+        try:
+            yield
+        finally:
+            self.until = before
+
+    def affords(self, *steps: int) -> bool:
+        """Whether trainings of so many steps each fit in what is left of this stage."""
+        return self.journal.spent + sum(self.cost(n) for n in steps) <= self.until
+
+    def cost(self, steps: int) -> float:
+        """Seconds that a training of so many steps will likely take."""
+        known = [held / n for n, held in self._costs.items()]
+        return self._costs.get(steps, steps * max(known, default=0.0))
+
+    def train(self, recipe: Recipe, seeds: Sequence[int], judged: bool = False) -> list[Trial]:
+        """Train a recipe on some seeds, each once in the life of the search.
+
+        Raises:
+            OutOfTime: all of its minutes are spent.
+        """
+        if self.watch is not None:
+            self.watch()
+        jobs = [Job(self.stage, recipe, seed, judged) for seed in seeds]
+        made = self.engine(self.place, [job for job in jobs if job.key not in self.journal.known], self._before)
+        found = []
+        for job in jobs:
+            if self.journal.spent >= self.limit:
+                raise OutOfTime
+            what = f"{self.stage}: {recipe}, seed {job.seed}"
+            self.view.trying(what, self.journal.spent, self.limit)
+            trial = Trial(**self.journal.once(job.key, lambda: dataclasses.asdict(next(made))))
+            if trial.steps and trial.state == "finished":
+                self._costs[trial.steps] = trial.held
+            found.append(trial)
+        self.trials += [trial for trial in found if trial not in self.trials]
+        return found
+
+    def decide(self, decision: Decision) -> Decision:
+        """Write down and show what was decided."""
+        new = self.journal.decide(dataclasses.asdict(decision))
+        self.decisions.append(decision)
+        if new:
+            self.view.say(f"  {decision.verdict:10} {decision.change}: {decision.why}")
+        return decision
+
+    def note(self, text: str) -> None:
+        """Remember and show something that happened."""
+        if text not in self.notes:
+            self.notes.append(self.view.say(f"  note: {text}").removeprefix("  note: "))
+
+    def signed(self, trial: Trial) -> float:
+        """Its score, higher is better; minus infinity where it has none."""
+        return self.workload.signed(trial.score) if trial.ended and trial.score is not None else float("-inf")
+
+
+def first(trials: Sequence[Trial]) -> Any:
+    """The reason of the first trial that did not end, or None."""
+    return next((f"{t.state}: {t.reason}" for t in trials if not t.ended), None)
