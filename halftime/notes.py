@@ -1,4 +1,4 @@
-"""What a method has to tell: lines for the record of a run, numbers for them, and scores found before the first step."""
+"""What a method has to tell: lines for the record, numbers for them, and scores found before the first step."""
 
 from __future__ import annotations
 

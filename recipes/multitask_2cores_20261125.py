@@ -3,4 +3,4 @@
 from halftime import Recipe
 from halftime.methods import AdamW, OneCycle
 
-recipe = Recipe([AdamW(lr=0.01, weight_decay=0.05), OneCycle()], epochs=4, batch_size=64)
+recipe = Recipe([AdamW(lr=0.01, weight_decay=0.05), OneCycle()], epochs=3, batch_size=64)

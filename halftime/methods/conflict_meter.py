@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -53,7 +53,7 @@ class ConflictCounter:
     Example:
         >>> w = torch.ones(1, requires_grad=True)
         >>> counter = ConflictCounter([w])
-        >>> counter.looking(lambda backward: backward({"up": w.sum(), "down": -w.sum()}))()
+        >>> counter.look({"up": w.sum(), "down": -w.sum()})
         >>> counter.pairs, counter.counts
         (['up and down'], tensor([[ 1., -1.]]))
     """
@@ -69,17 +69,23 @@ class ConflictCounter:
             rows: Rows = []
 
             def both(losses: Any) -> None:
-                rows[:] = added(rows, head_gradients(losses, self.weights))
-                self.pairs = [" and ".join(pair) for pair in itertools.combinations(losses, 2)]
+                rows[:] = added(rows, self._rows(losses))
                 backward(losses)
 
             compute_loss(backward=both)
-            self.count(rows)
+            self._count(rows)
 
         return compute
 
-    def count(self, rows: Rows) -> None:
-        """Add what one step shows."""
+    def look(self, losses: Mapping[str, Tensor]) -> None:
+        """Look at the losses of one step, before their backward pass."""
+        self._count(self._rows(losses))
+
+    def _rows(self, losses: Mapping[str, Tensor]) -> Rows:
+        self.pairs = [" and ".join(pair) for pair in itertools.combinations(losses, 2)]
+        return head_gradients(losses, self.weights)
+
+    def _count(self, rows: Rows) -> None:
         trunk = trunk_of(rows)
         found = cosines(jacobian(rows, trunk)) if trunk else torch.zeros(len(self.pairs))
         self.counts = torch.stack([(found < 0).to(found), found], 1) + (self.counts if len(self.counts) else 0.0)

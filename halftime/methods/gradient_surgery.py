@@ -54,13 +54,16 @@ def combined(matrix: Tensor, name: str = "UPGrad") -> Tensor:
     return kind()(matrix) * (len(matrix) if name == "MGDA" else 1)  # type: ignore[no-any-return]
 
 
-def surgical_update(compute_loss: ComputeLoss, optimizer: Optimizer, combine: Callable[[Tensor], Tensor]) -> bool:
+def surgical_update(
+    compute_loss: ComputeLoss, optimizer: Optimizer, combine: Callable[[Tensor], Tensor], order: Sequence[Tensor] = ()
+) -> bool:
     """One optimizer step on the combined gradients of several heads.
 
     Args:
         compute_loss: called with `backward`, which takes a dict of losses.
         optimizer: stepped.
         combine: makes one gradient [n] of several [heads, n], in the weights that more than one head reaches.
+        order: in which weights are laid side by side; others of the optimizer follow.
 
     Returns:
         True: the step was applied.
@@ -73,7 +76,9 @@ def surgical_update(compute_loss: ComputeLoss, optimizer: Optimizer, combine: Ca
         >>> w.detach()
         tensor([-1., -1.])
     """
-    weights = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    stepped = dict.fromkeys(p for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
+    weights = [p for p in order if p in stepped]
+    weights += [p for p in stepped if p not in dict.fromkeys(weights)]
     optimizer.zero_grad(set_to_none=True)
     rows: Rows = []
 
@@ -148,12 +153,12 @@ class GradientSurgery(Method):
     choices: ClassVar = {"aggregator": ("UPGrad", "PCGrad", "MGDA")}
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
-        return _Combining(partial(combined, name=checked_name(self.aggregator)))
+        return _Combining(partial(combined, name=checked_name(self.aggregator)), [*model.parameters()])
 
 
 class _Combining(Places):
-    def __init__(self, combine: Callable[[Tensor], Tensor]) -> None:
-        self.combine = combine
+    def __init__(self, combine: Callable[[Tensor], Tensor], order: list[nn.Parameter]) -> None:
+        self.combine, self.order = combine, order
 
     def update(self, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
-        return surgical_update(compute_loss, optimizer, self.combine)
+        return surgical_update(compute_loss, optimizer, self.combine, self.order)

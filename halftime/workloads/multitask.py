@@ -70,7 +70,7 @@ def multitask() -> Workload:
     the standard error of such a mean over 10,000 photographs.
     """
     (train, labels), (valid, truth) = images()
-    return on("multitask", (train, labels), (valid, truth), (32, 64, 96), target=0.74, margin=0.01, shift=2)
+    return on("multitask", (train, labels), (valid, truth), (24, 48, 64), target=0.74, margin=0.01, shift=2)
 
 
 def on(
