@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
@@ -29,7 +28,7 @@ def train_plain(
     batch_size: int = 64,
     seed: int = 0,
     losses: Callable[..., dict[str, Tensor]] = digit_losses,
-    rule: Callable[[nn.Module], Any] = lambda network: Uncertainty(["digit", "odd"]),
+    rule: Callable[[nn.Module], Uncertainty] = lambda _: Uncertainty(["digit", "odd"]),
     rate: float = 0.025,
 ) -> nn.Module:
     torch.manual_seed(seed)
@@ -40,8 +39,7 @@ def train_plain(
         optimizer.add_param_group({"params": weights.logs, "lr": rate})
     for images, wanted in islice(Feed(Tensors(*data), batch_size, seed).batches(), steps):
         optimizer.zero_grad()
-        found = weights.weighed(losses(network(images), wanted))  # the method: before the backward pass,
-        sum(found.values()).backward()
+        sum(weights.weighed(losses(network(images), wanted)).values()).backward()  # the method: before the step
         optimizer.step()
         weights.step()  # and after it
     return network

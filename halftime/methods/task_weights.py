@@ -28,7 +28,10 @@ LEAST = 1e-3  # the smallest weight of gradnorm
 
 
 class Uncertainty(HeadWeights):
-    """Half the inverse variance of each task as its weight, the variance being learned (Kendall et al. 2018).
+    """The inverse variance of each task as its weight, the variance being learned (Kendall et al. 2018).
+
+    The paper's weights grow without end while losses fall, and the step of the trunk with them. Here what the network
+    sees sums to the number of heads, so that a learning rate means what it meant.
 
     Args:
         names: of the heads.
@@ -47,14 +50,16 @@ class Uncertainty(HeadWeights):
         self.heads, self.logs = list(names), [nn.Parameter(torch.zeros((), device=device)) for _ in names]
 
     def weighed(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The losses, each over its variance; once a step, half the logarithm of the variance is added."""
+        """The losses, each times its weight; what the variances learn from is added, with the value zero."""
         if strange := set(losses) - set(self.heads):
             raise BadWorkload(f"the loss {min(strange)!r} has no head: the network's are {', '.join(self.heads)}")
         first, logs = not len(self.seen), dict(zip(self.heads, self.logs, strict=True))
         self.note(losses)
-        self.weights = torch.stack([(-logs[name]).exp().detach() for name in losses])
-        scaled = {name: (-logs[name]).exp() * loss for name, loss in losses.items()}
-        return {name: loss + 0.5 * logs[name] for name, loss in scaled.items()} if first else scaled
+        shares = torch.softmax(torch.stack([-logs[name].detach() for name in losses]), 0)
+        self.weights = len(losses) * shares
+        learning = {n: (-logs[n]).exp() * loss.detach() + 0.5 * first * logs[n] for n, loss in losses.items()}
+        pairs = zip(self.weights, losses.items(), strict=True)
+        return {name: weight * loss + (learning[name] - learning[name].detach()) for weight, (name, loss) in pairs}
 
     def state(self) -> dict[str, Any]:
         """What must survive a stop."""

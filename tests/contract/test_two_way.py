@@ -115,7 +115,7 @@ CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (
         TaskWeights(rule="gradnorm"),
         (MOMENTUM,),
-        {"losses": headed_loss, "rule": lambda net: GradNorm(net.parameters())},
+        {"losses": headed_loss, "rule": lambda n: GradNorm(n.parameters())},
     ),
     (FusedOptimizer(), (MOMENTUM,), {"lr": 0.1}),
     (Guard(every=4), (MOMENTUM,), {"lr": 0.1, "every": 4}),
