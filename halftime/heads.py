@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -38,6 +40,21 @@ def head_gradients(losses: Mapping[str, Tensor], weights: Sequence[Tensor], keep
         list(torch.autograd.grad(loss.reshape(()), weights, retain_graph=keep or i < last, allow_unused=True))
         for i, loss in enumerate(losses.values())
     ]
+
+
+def graph_kept() -> AbstractContextManager[Any]:
+    """A context for forward passes whose graph is to be gone through more than once, also where torch compiles them.
+
+    Returns:
+        Inside, torch plans no graph whose buffers can be used but once.
+
+    Example:
+        >>> with graph_kept():
+        ...     pass
+    """
+    config = importlib.import_module("torch._functorch.config")  # no public name says it, but its error message does
+    kept: AbstractContextManager[Any] = config.patch(donated_buffer=False)
+    return kept
 
 
 def added(one: Rows, other: Rows) -> Rows:

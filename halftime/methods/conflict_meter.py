@@ -12,13 +12,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from halftime.heads import Rows, added, head_gradients, jacobian, trunk_of
+from halftime.heads import Rows, added, graph_kept, head_gradients, jacobian, trunk_of
 from halftime.notes import Later
 from halftime.places import Backward, ComputeLoss, Method, Places, Update, plain_backward
 from halftime.settings import setting
@@ -59,7 +60,7 @@ class ConflictCounter:
     """
 
     def __init__(self, weights: Sequence[Tensor]) -> None:
-        self.weights = [w for w in weights if w.requires_grad]
+        self.weights = list(weights)
         self.pairs, self.counts = list[str](), torch.zeros(0, 2)  # of each pair: conflicts, and the sum of cosines
 
     def looking(self, compute_loss: ComputeLoss) -> ComputeLoss:
@@ -83,7 +84,7 @@ class ConflictCounter:
 
     def _rows(self, losses: Mapping[str, Tensor]) -> Rows:
         self.pairs = [" and ".join(pair) for pair in itertools.combinations(losses, 2)]
-        return head_gradients(losses, self.weights)
+        return head_gradients(losses, [w for w in self.weights if w.requires_grad])  # some may be frozen by now
 
     def _count(self, rows: Rows) -> None:
         trunk = trunk_of(rows)
@@ -114,6 +115,9 @@ class _Metering(Places):
     def __init__(self, counter: ConflictCounter, every: int) -> None:
         self.counter, self.every, self.later = counter, every, Later()
         self.tried, self.looks = 0, 0
+
+    def forward(self) -> AbstractContextManager[Any]:
+        return graph_kept()
 
     def attempt(self, update: Update, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
         self.tried += 1

@@ -23,7 +23,7 @@ from halftime.heads import HeadWeights, Weighing
 from halftime.places import Method, Places
 from halftime.settings import setting
 
-QUICK, LITTLE = 5, 0.002  # how many times shorter the quick memory is; progress that every head is thought to make
+QUICK, LITTLE = 5, 0.01  # how many times shorter the quick memory is; progress that every head is thought to make
 
 
 class LearningCurves(HeadWeights):

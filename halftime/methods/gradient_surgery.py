@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from halftime.errors import BadRecipe
-from halftime.heads import Rows, added, head_gradients, jacobian, trunk_of
+from halftime.heads import Rows, added, graph_kept, head_gradients, jacobian, trunk_of
 from halftime.places import ComputeLoss, Method, Places
 from halftime.settings import setting
 
@@ -159,6 +160,9 @@ class GradientSurgery(Method):
 class _Combining(Places):
     def __init__(self, combine: Callable[[Tensor], Tensor], order: list[nn.Parameter]) -> None:
         self.combine, self.order = combine, order
+
+    def forward(self) -> AbstractContextManager[Any]:
+        return graph_kept()
 
     def update(self, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
         return surgical_update(compute_loss, optimizer, self.combine, self.order)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
@@ -20,7 +21,7 @@ from torch.optim import Optimizer
 
 from halftime.data.batch import on_device, split
 from halftime.errors import BadWorkload
-from halftime.heads import HeadWeights, Rows, Weighing, added, head_gradients, heads_of
+from halftime.heads import HeadWeights, Rows, Weighing, added, graph_kept, head_gradients, heads_of
 from halftime.places import Method, Places
 from halftime.settings import setting
 
@@ -136,23 +137,27 @@ class GradNorm(HeadWeights):
 
     def weighed(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The losses, each times its weight; how hard each head pulls is noted."""
-        rows = head_gradients(losses, self.trunk)
-        if not self.found:
+        trunk = [p for p in self.trunk if p.requires_grad]  # it may be frozen by now
+        rows = head_gradients(losses, trunk) if trunk else []
+        if rows and not self.found:
             last = max(i for i, column in enumerate(zip(*rows, strict=True)) if all(g is not None for g in column))
-            self.trunk, self.found, rows = [self.trunk[last]], True, [[row[last]] for row in rows]
+            self.trunk, self.found, rows = [trunk[last]], True, [[row[last]] for row in rows]
         self.rows = added(self.rows, rows)
         return super().weighed(losses)
 
     def step(self, progress: float = 0.0) -> None:
         """Follow the pulls of the step that was applied; the weights go on to sum to the number of heads."""
-        norms = torch.stack([row[0].norm() for row in self.rows])  # type: ignore[union-attr]
         self.initial = self.initial if len(self.initial) else self.seen
+        if self.rows:
+            self._follow(torch.stack([row[0].norm() for row in self.rows]))  # type: ignore[union-attr]
+        super().step(progress)
+
+    def _follow(self, norms: Tensor) -> None:
         pulls, rates = self.weights * norms, self.seen / self.initial
         wanted = pulls.mean() * (rates / rates.mean()) ** self.alpha
         slope = torch.sign(pulls - wanted) * norms / pulls.mean().clamp(min=1e-12)
         moved = (self.weights - self.lr * slope).clamp(min=LEAST)
         self.weights = moved * (len(moved) / moved.sum())
-        super().step(progress)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +185,12 @@ class TaskWeights(Method):
         if self.rule == "dwa":
             return Weighing(DynamicAverage(self.every), feed.device, "TaskWeights")
         if self.rule == "gradnorm":
-            return Weighing(GradNorm(model.parameters(), self.alpha, self.lr), feed.device, "TaskWeights")
+            return _Measuring(GradNorm(model.parameters(), self.alpha, self.lr), feed.device, "TaskWeights")
         rule = Uncertainty(heads_of(model, split(on_device(feed.look(), feed.device))[0]), feed.device)
-        optimizer.add_param_group({"params": rule.logs, "lr": self.lr, "weight_decay": 0.0, "by": "adamw"})
+        optimizer.add_param_group({"params": rule.logs, "lr": self.lr, "weight_decay": 0.0})
         return Weighing(rule, feed.device, "TaskWeights")
+
+
+class _Measuring(Weighing):
+    def forward(self) -> AbstractContextManager[Any]:
+        return graph_kept()

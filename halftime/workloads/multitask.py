@@ -63,14 +63,14 @@ def head_losses(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) ->
 
 
 def multitask() -> Workload:
-    """Three tasks on CIFAR-10 to a mean accuracy of 0.74 with three convolutions; half a minute on two CPU cores.
+    """Three tasks on CIFAR-10 to a mean accuracy of 0.66 with three convolutions; about half a minute on two idle CPU cores.
 
-    The score is the mean of the three accuracies, each counting the same; a run keeps each of them as well. Why 0.74:
+    The score is the mean of the three accuracies, each counting the same; a run keeps each of them as well. Why 0.66:
     who always gives the commonest answer has 0.317 (0.1, 0.6 and 0.25). The margin of 0.01 is about twice
     the standard error of such a mean over 10,000 photographs.
     """
     (train, labels), (valid, truth) = images()
-    return on("multitask", (train, labels), (valid, truth), (24, 48, 64), target=0.74, margin=0.01, shift=2)
+    return on("multitask", (train, labels), (valid, truth), (24, 48, 64), target=0.66, margin=0.01, shift=2)
 
 
 def on(

@@ -112,11 +112,7 @@ CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (GradientSurgery(aggregator="MGDA"), (MOMENTUM,), {"losses": headed_loss, "aggregator": "MGDA"}),
     (TaskWeights(lr=0.1), (MOMENTUM,), {"losses": headed_loss, "rule": lambda _: Uncertainty(HEADS), "rate": 0.1}),
     (TaskWeights(rule="dwa", every=3), (MOMENTUM,), {"losses": headed_loss, "rule": lambda _: DynamicAverage(3)}),
-    (
-        TaskWeights(rule="gradnorm"),
-        (MOMENTUM,),
-        {"losses": headed_loss, "rule": lambda n: GradNorm(n.parameters())},
-    ),
+    (TaskWeights(rule="gradnorm"), (MOMENTUM,), {"losses": headed_loss, "rule": lambda n: GradNorm(n.parameters())}),
     (FusedOptimizer(), (MOMENTUM,), {"lr": 0.1}),
     (Guard(every=4), (MOMENTUM,), {"lr": 0.1, "every": 4}),
     (HardExamples(strength=0.7, proxy_epochs=1), (MOMENTUM,), {"strength": 0.7, "proxy_epochs": 1}),
