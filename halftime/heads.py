@@ -43,7 +43,7 @@ def head_gradients(losses: Mapping[str, Tensor], weights: Sequence[Tensor], keep
 
 
 def graph_kept() -> AbstractContextManager[Any]:
-    """A context for forward passes whose graph is to be gone through more than once, also where torch compiles them.
+    """A context for steps whose graph is gone through more than once, also where torch compiles it.
 
     Returns:
         Inside, torch plans no graph whose buffers can be used but once.

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
@@ -116,14 +115,12 @@ class _Metering(Places):
         self.counter, self.every, self.later = counter, every, Later()
         self.tried, self.looks = 0, 0
 
-    def forward(self) -> AbstractContextManager[Any]:
-        return graph_kept()
-
     def attempt(self, update: Update, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
         self.tried += 1
         looking = self.tried % self.every == 0
         self.looks += looking
-        return update(self.counter.looking(compute_loss) if looking else compute_loss, optimizer)
+        with graph_kept():  # in every step: the one that compiles need not be one that is looked at
+            return update(self.counter.looking(compute_loss) if looking else compute_loss, optimizer)
 
     def events(self) -> list[str]:
         if self.looks >= LOOKS and self.later.free:

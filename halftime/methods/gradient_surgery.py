@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ClassVar
 
@@ -161,8 +160,6 @@ class _Combining(Places):
     def __init__(self, combine: Callable[[Tensor], Tensor], order: list[nn.Parameter]) -> None:
         self.combine, self.order = combine, order
 
-    def forward(self) -> AbstractContextManager[Any]:
-        return graph_kept()
-
     def update(self, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
-        return surgical_update(compute_loss, optimizer, self.combine, self.order)
+        with graph_kept():
+            return surgical_update(compute_loss, optimizer, self.combine, self.order)

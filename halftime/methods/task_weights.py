@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
@@ -22,7 +21,7 @@ from torch.optim import Optimizer
 from halftime.data.batch import on_device, split
 from halftime.errors import BadWorkload
 from halftime.heads import HeadWeights, Rows, Weighing, added, graph_kept, head_gradients, heads_of
-from halftime.places import Method, Places
+from halftime.places import ComputeLoss, Method, Places, Update
 from halftime.settings import setting
 
 LEAST = 1e-3  # the smallest weight of gradnorm
@@ -192,5 +191,6 @@ class TaskWeights(Method):
 
 
 class _Measuring(Weighing):
-    def forward(self) -> AbstractContextManager[Any]:
-        return graph_kept()
+    def attempt(self, update: Update, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
+        with graph_kept():
+            return super().attempt(update, compute_loss, optimizer)
