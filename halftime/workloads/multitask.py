@@ -63,7 +63,7 @@ def head_losses(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) ->
 
 
 def multitask() -> Workload:
-    """Three tasks on CIFAR-10 to a mean accuracy of 0.66 with three convolutions; about half a minute on two idle CPU cores.
+    """Three tasks on CIFAR-10 to a mean accuracy of 0.66 with three convolutions: a minute or less on two CPU cores.
 
     The score is the mean of the three accuracies, each counting the same; a run keeps each of them as well. Why 0.66:
     who always gives the commonest answer has 0.317 (0.1, 0.6 and 0.25). The margin of 0.01 is about twice

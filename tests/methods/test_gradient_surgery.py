@@ -92,13 +92,13 @@ def test_without_the_extra_it_is_refused_in_one_line(tmp_path: Path, monkeypatch
 
 
 def test_with_one_loss_or_another_update_it_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(BadWorkload, match="^GradientSurgery needs a loss that is a dict of several"):
+    with pytest.raises(BadWorkload, match=r"^GradientSurgery needs a loss that is a dict of several"):
         trained(task(name="one loss"), recipe(GradientSurgery()), tmp_path)
-    with pytest.raises(BadRecipe, match="only one method may do the update.*GradientSurgery"):
+    with pytest.raises(BadRecipe, match=r"only one method may do the update.*GradientSurgery"):
         trained(task(), recipe(GradientSurgery(), MixedPrecision(dtype="fp16")), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_aggregator_is_refused() -> None:
-    with pytest.raises(BadValue, match="GradientSurgery.aggregator must be one of 'UPGrad'"):
+    with pytest.raises(BadValue, match=r"GradientSurgery\.aggregator must be one of 'UPGrad'"):
         GradientSurgery(aggregator="Sum")
