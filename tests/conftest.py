@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 from torch import nn
+from tqdm import tqdm
 
 import halftime as ht
 
@@ -16,6 +17,7 @@ settings.register_profile("ci", derandomize=True)  # a green change stays green;
 if os.environ.get("CI"):
     settings.load_profile("ci")
 torch.set_num_threads(1)  # the networks of the tests are too small for two
+tqdm.monitor_interval = 0  # torch's compiler shows a bar, whose watcher is a thread that stays
 ROOT = Path(__file__).resolve().parent.parent
 if "HALFTIME_DATA" not in os.environ and (ROOT.parent / "shared" / "data" / "README.md").exists():
     os.environ["HALFTIME_DATA"] = str(ROOT.parent / "shared" / "data")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
+from keyword import iskeyword
 
 from halftime.export.bundle import Bundle
 from halftime.export.modules import FUNCTIONS, USER, read, stores
@@ -69,7 +70,7 @@ def names(bundle: Bundle, body: str) -> dict[int, str]:
     for what, number in bundle.numbers.items():
         bare, file = what.name.lstrip("_"), what.module.split(".")[-1].removeprefix(f"{USER}workload_")
         others = (f"{file}_{bare}", *(f"{bare}_{i}" for i in range(2, 99)))
-        fresh = (wish for wish in (bare, *others) if wish not in given and wish not in words)
+        fresh = (wish for wish in (bare, *others) if wish not in given and wish not in words and not iskeyword(wish))
         own = what.name == bare and bare not in given
         found[number] = bare if own else next(fresh)
         given.add(found[number])

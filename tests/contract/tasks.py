@@ -82,7 +82,7 @@ SETTINGS: tuple[ht.Method, ...] = (
     AnyOptimizer(name="RMSprop", lr=0.003, weight_decay=0.01, options={"momentum": 0.9}),
     ChannelsLast(),
     ClipGradients(norm=0.5),
-    Compile(backend="aot_eager"),
+    Compile(backend="eager"),
     ConflictMeter(every=2),
     Cosine(warmup=0.1, final=0.1),
     CutMix(alpha=1.0, often=0.5),

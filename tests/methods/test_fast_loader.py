@@ -44,8 +44,7 @@ def recipe(workers: int | None, steps: int = 14) -> ht.Recipe:
 
 def nothing_left() -> bool:
     assert mp.active_children() == []
-    ours = [t for t in threading.enumerate() if type(t).__name__ != "TMonitor"]  # a progress bar of another test
-    assert ours == [threading.main_thread()]
+    assert threading.enumerate() == [threading.main_thread()]
     return True
 
 
