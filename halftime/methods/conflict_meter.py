@@ -10,7 +10,6 @@ Fails when: the heads share no weights, or batches are so small that their gradi
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -82,7 +81,8 @@ class ConflictCounter:
         self._count(self._rows(losses))
 
     def _rows(self, losses: Mapping[str, Tensor]) -> Rows:
-        self.pairs = [" and ".join(pair) for pair in itertools.combinations(losses, 2)]
+        names = list(losses)
+        self.pairs = [f"{one} and {other}" for i, one in enumerate(names) for other in names[i + 1 :]]
         return head_gradients(losses, [w for w in self.weights if w.requires_grad])  # some may be frozen by now
 
     def _count(self, rows: Rows) -> None:

@@ -91,7 +91,7 @@ def surgical_update(
     return True
 
 
-def set_gradients_(weights: Sequence[Tensor], rows: Rows, combine: Callable[[Tensor], Tensor]) -> None:
+def set_gradients_(weights: Sequence[Tensor], rows: Rows, combine: Callable[[Tensor], Tensor]) -> int:
     """Set `.grad`: combined in the weights that several heads reach, a head's own in those that it has for itself.
 
     Args:
@@ -99,9 +99,13 @@ def set_gradients_(weights: Sequence[Tensor], rows: Rows, combine: Callable[[Ten
         rows: the gradients of each head in them.
         combine: makes one gradient [n] of several [heads, n].
 
+    Returns:
+        How many weights several heads reach.
+
     Example:
         >>> w = torch.zeros(1, requires_grad=True)
         >>> set_gradients_([w], [[torch.ones(1)], [torch.ones(1)]], lambda matrix: matrix.sum(0))
+        1
         >>> w.grad
         tensor([2.])
     """
@@ -113,6 +117,7 @@ def set_gradients_(weights: Sequence[Tensor], rows: Rows, combine: Callable[[Ten
         parts = torch.split(combine(jacobian(rows, trunk)), [w.numel() for w in shared])
         for weight, part in zip(shared, parts, strict=True):
             weight.grad = part.view_as(weight).to(weight.dtype)
+    return len(trunk)
 
 
 def checked_name(name: str) -> str:

@@ -24,7 +24,7 @@ from halftime.heads import HeadWeights, Rows, Weighing, added, graph_kept, head_
 from halftime.places import ComputeLoss, Method, Places, Update
 from halftime.settings import setting
 
-LEAST = 1e-3  # the smallest weight of gradnorm
+LEAST, TINY = 1e-3, 1e-12  # the smallest weight of gradnorm; what divides where a loss or a pull is gone
 
 
 class Uncertainty(HeadWeights):
@@ -101,7 +101,7 @@ class DynamicAverage(HeadWeights):
         super().step(progress)
         if self.steps % self.every == 0:
             if len(self.before):
-                self.weights = len(self.names) * torch.softmax(self.total / self.before / self.heat, 0)
+                self.weights = len(self.names) * torch.softmax(self.total / self.before.clamp(min=TINY) / self.heat, 0)
             self.before, self.total = self.total, torch.zeros(0)
 
 
@@ -152,9 +152,9 @@ class GradNorm(HeadWeights):
         super().step(progress)
 
     def _follow(self, norms: Tensor) -> None:
-        pulls, rates = self.weights * norms, self.seen / self.initial
-        wanted = pulls.mean() * (rates / rates.mean()) ** self.alpha
-        slope = torch.sign(pulls - wanted) * norms / pulls.mean().clamp(min=1e-12)
+        pulls, rates = self.weights * norms, self.seen / self.initial.clamp(min=TINY)
+        wanted = pulls.mean() * (rates / rates.mean().clamp(min=TINY)) ** self.alpha
+        slope = torch.sign(pulls - wanted) * norms / pulls.mean().clamp(min=TINY)
         moved = (self.weights - self.lr * slope).clamp(min=LEAST)
         self.weights = moved * (len(moved) / moved.sum())
 

@@ -70,6 +70,16 @@ def test_dwa_is_equal_at_first_sums_to_the_heads_and_does_not_know_scales() -> N
     assert float(scaled.sum()) == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("make", [DynamicAverage, lambda every: GradNorm([nn.Parameter(torch.ones(1, 1))])])
+def test_losses_that_are_gone_do_no_harm(make: Any) -> None:
+    rule = make(1)
+    for _ in range(4):
+        trunk = rule.trunk[0] if isinstance(rule, GradNorm) else torch.zeros(1)
+        rule.weighed({"gone": 0.0 * trunk.sum(), "gone too": 0.0 * trunk.sum()})
+        rule.step()
+    assert rule.weights.isfinite().all()
+
+
 def test_dwa_counts_by_period() -> None:
     rule = DynamicAverage(every=3)
     assert followed(rule, [(1.0, 2.0)] * 5).tolist() == [1.0, 1.0]
