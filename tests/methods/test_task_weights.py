@@ -116,7 +116,7 @@ def test_gradnorm_lets_a_head_that_is_behind_pull_harder() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_the_record_keeps_the_plain_losses_and_tells_the_weights(rule: str, tmp_path: Path) -> None:
     method = TaskWeights(rule=rule, lr=0.1, every=4)
-    run = trained(task(), recipe(method, OneCycle(), steps=120), tmp_path)
+    run = trained(task(), recipe(method, OneCycle(), SGD(lr=0.03), steps=120), tmp_path)
     whole, kind, tall = (dict(run.series(key)) for key in ("loss", "loss/kind", "loss/tall"))
     assert all(whole[s] == pytest.approx(kind[s] + tall[s], rel=1e-4) for s in whole)
     (line,) = [text for text in run.events if text.startswith("TaskWeights: ")]
