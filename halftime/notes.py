@@ -1,15 +1,15 @@
-"""What a method did once: lines for the record of a run, and scores that are found before the first step."""
+"""What a method has to tell: lines for the record, numbers for them, and scores found before the first step."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from halftime.places import Places
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Notes(Places):
@@ -39,6 +39,41 @@ class Notes(Places):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take that back."""
         self.said = state["said"]
+
+
+class Later:
+    """Numbers on their way from a device, for a line in the record: nothing waits for them.
+
+    Example:
+        >>> later = Later()
+        >>> later.come()
+        []
+        >>> later.send(torch.tensor([1.0, 2.0]))
+        >>> later.come(), later.come()
+        ([1.0, 2.0], [])
+    """
+
+    def __init__(self) -> None:
+        self._numbers: Tensor | None = None
+        self._event: Any = None
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing is on its way."""
+        return self._numbers is None
+
+    def send(self, numbers: Tensor) -> None:
+        """Start a copy to the host."""
+        cuda = numbers.is_cuda
+        self._numbers = numbers.detach().to("cpu", non_blocking=cuda)
+        self._event = torch.cuda.current_stream(numbers.device).record_event() if cuda else None
+
+    def come(self) -> list[Any]:
+        """The numbers, once, if they have come by now; else nothing."""
+        if self._numbers is None or not (self._event is None or self._event.query()):
+            return []
+        found, self._numbers = self._numbers.tolist(), None
+        return found
 
 
 class Beforehand(Places):

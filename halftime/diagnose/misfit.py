@@ -29,7 +29,9 @@ _MEANING = {
         "targets that are class numbers, or zeros and ones for each output, and a single loss, "
         "or boxes and a loss with `refocused(gamma)`"
     ),
-    "movable": 'targets that follow their image: none that lies on it but "boxes" beside their "classes"',
+    "movable": (
+        'targets that follow their image: none that lies on it but "boxes" beside their "classes", and no "rotation"'
+    ),
     "heads": "a loss that is a dict of several",
     "kinds": "targets that name classes: class numbers, zeros and ones for each class, or those of boxes",
     "mean": "a single loss that is the mean over the samples of a batch",
@@ -108,7 +110,8 @@ def _follow(inputs: Any, targets: Any) -> bool:
     rest = {k: v for k, v in targets.items() if k not in ("boxes", "classes")} if has_boxes(targets) else targets
     maps = any(t.ndim >= 3 and t.shape[-2:] in sides for t in tensors(rest))
     strange = any(t.ndim == 3 and t.shape[-1] == 4 and t.is_floating_point() for t in tensors(rest))
-    return not (sides and (maps or strange))
+    turned = isinstance(rest, Mapping) and "rotation" in rest
+    return not (sides and (maps or strange or turned))
 
 
 def check(workload: Workload, methods: tuple[Method, ...], model: nn.Module, batch: tuple[Any, Any]) -> None:

@@ -82,8 +82,10 @@ GROUNDS = (
     Ground("digits_tail", _small("digits_tail"), _recipe(0.005, 0.05, 40, 32), frozenset(_IMAGES | {"tail"})),
     Ground("fashion_mnist_tail", _small("fashion_mnist_tail"), _recipe(0.01, 0.05, 4, 64),
            frozenset(_IMAGES | {"mirrors", "residual", "tail"})),
+    Ground("multitask_small", _small("multitask_small"), _recipe(0.01, 0.05, 3, 64),
+           frozenset({"images", "mirrors", "heads"})),
 )  # fmt: skip
-ONLY = {"tail"}  # facts of grounds that serve only whoever asks for them
+ONLY = {"tail", "heads"}  # facts of grounds that serve only whoever asks for them
 WANTED = {  # what a method asks for beyond what it needs, by its slot or its name
     "mirroring": {"mirrors"},
     "judging": {"mirrors"},

@@ -6,18 +6,21 @@ from halftime.methods.any_optimizer import AnyOptimizer
 from halftime.methods.channels_last import ChannelsLast
 from halftime.methods.clip_gradients import ClipGradients
 from halftime.methods.compile import Compile
+from halftime.methods.conflict_meter import ConflictMeter
 from halftime.methods.cosine import Cosine
 from halftime.methods.cut_mix import CutMix
 from halftime.methods.cutout import Cutout
 from halftime.methods.drop_on_stall import DropOnStall
 from halftime.methods.drop_stochastic import DropStochastic
 from halftime.methods.easy_first import EasyFirst
+from halftime.methods.easy_tasks_first import EasyTasksFirst
 from halftime.methods.ema import EMA
 from halftime.methods.fast_loader import FastLoader
 from halftime.methods.float8 import Float8
 from halftime.methods.focal_prior import FocalPrior
 from halftime.methods.freeze_early import FreezeEarly
 from halftime.methods.fused_optimizer import FusedOptimizer
+from halftime.methods.gradient_surgery import GradientSurgery
 from halftime.methods.guard import Guard
 from halftime.methods.hard_examples import HardExamples
 from halftime.methods.kaiming import Kaiming
@@ -39,6 +42,7 @@ from halftime.methods.sgd import SGD
 from halftime.methods.soft_prune import SoftPrune
 from halftime.methods.step_drop import StepDrop
 from halftime.methods.subset_pretrain import SubsetPretrain
+from halftime.methods.task_weights import TaskWeights
 from halftime.methods.test_time_flip import TestTimeFlip
 from halftime.methods.useful_data import UsefulData
 from halftime.methods.warm_start import WarmStart
@@ -54,18 +58,21 @@ ALL: tuple[type[Method], ...] = (
     ChannelsLast,
     ClipGradients,
     Compile,
+    ConflictMeter,
     Cosine,
     CutMix,
     Cutout,
     DropOnStall,
     DropStochastic,
     EasyFirst,
+    EasyTasksFirst,
     EMA,
     FastLoader,
     Float8,
     FocalPrior,
     FreezeEarly,
     FusedOptimizer,
+    GradientSurgery,
     Guard,
     HardExamples,
     Kaiming,
@@ -87,6 +94,7 @@ ALL: tuple[type[Method], ...] = (
     SoftPrune,
     StepDrop,
     SubsetPretrain,
+    TaskWeights,
     TestTimeFlip,
     UsefulData,
     WarmStart,
@@ -105,17 +113,20 @@ __all__ = [
     "ChannelsLast",
     "ClipGradients",
     "Compile",
+    "ConflictMeter",
     "Cosine",
     "CutMix",
     "Cutout",
     "DropOnStall",
     "DropStochastic",
     "EasyFirst",
+    "EasyTasksFirst",
     "FastLoader",
     "Float8",
     "FocalPrior",
     "FreezeEarly",
     "FusedOptimizer",
+    "GradientSurgery",
     "Guard",
     "HardExamples",
     "Kaiming",
@@ -136,6 +147,7 @@ __all__ = [
     "SoftPrune",
     "StepDrop",
     "SubsetPretrain",
+    "TaskWeights",
     "TestTimeFlip",
     "UsefulData",
     "WarmStart",

@@ -122,7 +122,12 @@ class OrthogonalAdamW(Optimizer):
     def __init__(self, groups: list[dict[str, Any]]) -> None:
         one = [nn.Parameter(torch.zeros(1, 1))]  # the two have no weights of their own: each step lends them ours
         self._by: dict[str, Optimizer] = {"muon": torch.optim.Muon(one), "adamw": torch.optim.AdamW(one)}
-        super().__init__([{**self._by[group["by"]].defaults, **group} for group in groups], {})
+        super().__init__(groups, {})
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Take in a group; what it leaves open is as the optimizer named by "by" has it, AdamW if none is."""
+        by = group.get("by", "adamw")
+        super().add_param_group({**self._by[by].defaults, **group, "by": by})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

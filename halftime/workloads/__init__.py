@@ -43,6 +43,7 @@ _TABLE = (
     Builtin("cifar10", "32x32 colour photographs, a small convolutional network; for CPUs", "cifar10"),
     Builtin("shakespeare", "characters of Shakespeare, a small GPT; for CPUs", "shakespeare"),
     Builtin("blood_cells", "boxes of blood cells in photographs, a small detector; for CPUs", "blood_cells"),
+    Builtin("multitask", "three tasks on 32x32 colour photographs, one trunk with three heads; for CPUs", "multitask"),
     Builtin("digits_resnet18", "8x8 digits, ResNet-18; for a GPU", "digits"),
     Builtin("fashion_mnist_resnet18", "28x28 clothes, ResNet-18; for a GPU", "fashion_mnist"),
     Builtin("cifar10_resnet18", "32x32 colour photographs to 94 %, ResNet-18; for a GPU", "cifar10"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,34 @@ class SmallConv(nn.Module):
         """Logits [B, classes] of images [B, channels, H, W]."""
         logits: Tensor = self.head(self.blocks(images).mean((2, 3)))
         return logits
+
+
+class Headed(nn.Module):
+    """The convolutions of `SmallConv` as a trunk, and a linear head for each of several tasks.
+
+    Args:
+        channels: of the images.
+        widths: channels after each convolution.
+        strides: of each convolution.
+        heads: how many logits each head gives, by its name.
+
+    Example:
+        >>> outputs = Headed(3, (8, 16), (1, 2), {"class": 10, "animal": 2})(torch.zeros(2, 3, 20, 20))
+        >>> {name: tuple(logits.shape) for name, logits in outputs.items()}
+        {'class': (2, 10), 'animal': (2, 2)}
+    """
+
+    def __init__(
+        self, channels: int, widths: tuple[int, ...], strides: tuple[int, ...], heads: Mapping[str, int]
+    ) -> None:
+        super().__init__()
+        self.trunk = SmallConv(channels, 1, widths, strides).blocks
+        self.heads = nn.ModuleDict({name: nn.Linear(widths[-1], answers) for name, answers in heads.items()})
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits [B, answers] of each head, of images [B, channels, H, W]."""
+        features = self.trunk(images).mean((2, 3))
+        return {name: head(features) for name, head in self.heads.items()}
 
 
 class Textbook(nn.Sequential):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import signal
 import tempfile
@@ -26,17 +27,20 @@ from halftime.methods import (
     ChannelsLast,
     ClipGradients,
     Compile,
+    ConflictMeter,
     Cosine,
     CutMix,
     Cutout,
     DropOnStall,
     DropStochastic,
     EasyFirst,
+    EasyTasksFirst,
     FastLoader,
     Float8,
     FocalPrior,
     FreezeEarly,
     FusedOptimizer,
+    GradientSurgery,
     Guard,
     HardExamples,
     Kaiming,
@@ -57,6 +61,7 @@ from halftime.methods import (
     SoftPrune,
     StepDrop,
     SubsetPretrain,
+    TaskWeights,
     TestTimeFlip,
     UsefulData,
     WarmStart,
@@ -78,18 +83,21 @@ SETTINGS: tuple[ht.Method, ...] = (
     ChannelsLast(),
     ClipGradients(norm=0.5),
     Compile(backend="eager"),
+    ConflictMeter(every=2),
     Cosine(warmup=0.1, final=0.1),
     CutMix(alpha=1.0, often=0.5),
     Cutout(share=0.25),
     DropOnStall(patience=1, factor=0.5),
     DropStochastic(),
     EasyFirst(first=0.5, until=0.6, proxy_epochs=1),
+    EasyTasksFirst(memory=5),
     EMA(decay=0.9, every=2),
     FastLoader(workers=1, ahead=2),  # one: the data set that stops the run counts its calls
     Float8(smallest=32),
     FocalPrior(gamma=1.0),
     FreezeEarly(begin=0.3, share=0.7),
     FusedOptimizer(),
+    GradientSurgery(),
     Guard(every=4),
     HardExamples(proxy_epochs=1),
     Kaiming(),
@@ -111,6 +119,7 @@ SETTINGS: tuple[ht.Method, ...] = (
     SoftPrune(share=0.6, until=0.8),
     StepDrop(milestones=(0.4, 0.8), factor=0.3),
     SubsetPretrain(share=0.5, until=0.4),
+    TaskWeights(lr=0.05),
     TestTimeFlip(),
     UsefulData(keep=0.7, proxy_epochs=1),
     WarmStart(source=str(STORED)),
@@ -214,9 +223,46 @@ def wide_network(narrow: Callable[[], nn.Module] = network) -> nn.Module:
     return nn.Sequential(*plain[:-1], nn.Linear(96, 64), nn.ReLU(), nn.Linear(64, 3))
 
 
+class Headed(nn.Module):
+    """A network as the trunk of two heads: what it gave, and a linear layer on it."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.tall = trunk, nn.Linear(3, 2)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        logits = self.trunk(images)
+        return {"kind": logits, "tall": self.tall(logits)}
+
+
+def headed_network(trunk: Callable[[], nn.Module] = network) -> nn.Module:
+    """The network with two heads; one that has them stays as it is."""
+    made = trunk()
+    return made if isinstance(made, Headed) else Headed(made)
+
+
+def headed_loss(outputs: dict[str, Tensor], kinds: Tensor) -> dict[str, Tensor]:
+    """Which bars there are, and whether one of them is vertical."""
+    tall = (kinds > 0).long()
+    return {
+        "kind": nn.functional.cross_entropy(outputs["kind"], kinds),
+        "tall": nn.functional.cross_entropy(outputs["tall"], tall),
+    }
+
+
+def headed_score(outputs: dict[str, Tensor], kinds: Tensor) -> Tensor:
+    """Of the kinds alone."""
+    return ht.accuracy(outputs["kind"], kinds)
+
+
+HEADED = {"loss": headed_loss, "score": headed_score}
 NETWORKS: dict[type[ht.Method], Callable[[], nn.Module]] = {  # others have `network`
     Float8: wide_network,
+    ConflictMeter: headed_network,
+    EasyTasksFirst: headed_network,
+    GradientSurgery: headed_network,
     SequenceGrowth: Speller,
+    TaskWeights: headed_network,
     ZeroResidual: residual_network,
 }
 
@@ -246,9 +292,12 @@ def recipe(*methods: ht.Method, steps: int = 10, **changes: Any) -> ht.Recipe:
 
 
 def adapted(workload: ht.Workload, what: ht.Recipe) -> ht.Workload:
-    """The easy task with words in place of images, where a method of the recipe needs tokens."""
-    if workload.name != "bars" or not any("tokens" in m.needs for m in what.methods):
+    """The easy task with words in place of images or with two heads, where a method of the recipe needs them."""
+    needed = {need for m in what.methods for need in m.needs}
+    if workload.name != "bars" or not needed & {"tokens", "heads"}:
         return workload
+    if "tokens" not in needed:
+        return dataclasses.replace(workload, model=functools.partial(headed_network, workload.model), **HEADED)
     fields = {"train": workload.train.with_columns(WORDS), "valid": words(64, seed=1), "model": Speller}
     return dataclasses.replace(workload, **fields)
 

@@ -29,11 +29,14 @@ from halftime.methods import (
     ALL,
     AlternatingFlip,
     ChannelsLast,
+    ConflictMeter,
     CutMix,
     Cutout,
     EasyFirst,
+    EasyTasksFirst,
     Float8,
     FocalPrior,
+    GradientSurgery,
     HardExamples,
     LabelSmoothing,
     MixUp,
@@ -41,6 +44,7 @@ from halftime.methods import (
     RepeatFactor,
     SequenceGrowth,
     SoftPrune,
+    TaskWeights,
     TestTimeFlip,
     UsefulData,
     Whitening,
@@ -262,6 +266,10 @@ PAIRS = tuple(itertools.combinations(SETTINGS, 2))
 UNKERNELLED = {frozenset(("FusedOptimizer", one)) for one in ("AnyOptimizer", "Muon", "ScheduleFree")}
 # what is made for images has nothing to do with tokens
 UNLIKE = {frozenset(("SequenceGrowth", name(m))) for m in SETTINGS if "images" in m.needs and m.slot != "size"}
+# what goes by the one loss, or the one target, of each sample has nothing to do with several heads
+HEADED = [name(m) for m in SETTINGS if "heads" in m.needs]
+SINGLE = [name(m) for m in SETTINGS if m.needs & {"classes", "labels", "mean", "tokens"}]
+APART = {frozenset(pair) for pair in itertools.product(HEADED, SINGLE)}
 
 
 @every_device
@@ -294,7 +302,7 @@ def test_all_pairs_run_or_are_refused_by_name(device: str, tmp_path: Path) -> No
         assert same(first, second, device), f"{name(one)} and {name(other)}: the order in which they are written counts"
         assert all(t.isfinite().all() for t in first.values()), f"{name(one)} and {name(other)}"
         ran += 1
-    assert by_name == UNKERNELLED | UNLIKE
+    assert by_name == UNKERNELLED | UNLIKE | APART
     assert ran + refused + len(by_name) + unmet == len(ALL) * (len(ALL) - 1) // 2
     assert ran > refused > 0
 
@@ -330,6 +338,7 @@ def test_what_it_needs_and_does_not_find_is_named(method: ht.Method, tmp_path: P
             "labels": ["class"],
             "kinds": ["classes"],
             "tokens": ["token"],
+            "heads": ["a dict of several"],
         }[min(method.needs)]
     )
     assert ht.Ledger(tmp_path).runs == []  # refused before anything was written
@@ -339,11 +348,14 @@ def test_some_methods_need_something() -> None:
     assert {type(m) for m in SETTINGS if m.needs} == {
         AlternatingFlip,
         ChannelsLast,
+        ConflictMeter,
         CutMix,
         Cutout,
         EasyFirst,
+        EasyTasksFirst,
         Float8,
         FocalPrior,
+        GradientSurgery,
         HardExamples,
         LabelSmoothing,
         MixUp,
@@ -351,6 +363,7 @@ def test_some_methods_need_something() -> None:
         RepeatFactor,
         SequenceGrowth,
         SoftPrune,
+        TaskWeights,
         TestTimeFlip,
         UsefulData,
         Whitening,

@@ -28,6 +28,7 @@ MAY_IMPORT = (
     "functools",
     "halftime.data",
     "halftime.errors",
+    "halftime.heads",
     "halftime.methods",
     "halftime.notes",
     "halftime.overflow",

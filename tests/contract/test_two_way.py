@@ -24,17 +24,20 @@ from halftime.methods import (
     ChannelsLast,
     ClipGradients,
     Compile,
+    ConflictMeter,
     Cosine,
     CutMix,
     Cutout,
     DropOnStall,
     DropStochastic,
     EasyFirst,
+    EasyTasksFirst,
     FastLoader,
     Float8,
     FocalPrior,
     FreezeEarly,
     FusedOptimizer,
+    GradientSurgery,
     Guard,
     HardExamples,
     Kaiming,
@@ -55,6 +58,7 @@ from halftime.methods import (
     SoftPrune,
     StepDrop,
     SubsetPretrain,
+    TaskWeights,
     TestTimeFlip,
     UsefulData,
     WarmStart,
@@ -62,12 +66,28 @@ from halftime.methods import (
     Whitening,
     ZeroResidual,
 )
+from halftime.methods.task_weights import DynamicAverage, GradNorm, Uncertainty
 
-from .tasks import DATA, NETWORKS, STORED, TRAIN, VALID, adapted, name, network, same, task, trained, weights
+from .tasks import (
+    DATA,
+    NETWORKS,
+    STORED,
+    TRAIN,
+    VALID,
+    adapted,
+    headed_loss,
+    name,
+    network,
+    same,
+    task,
+    trained,
+    weights,
+)
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "plain"
 STEPS, BATCH = 20, 16
 MOMENTUM = SGD(lr=0.1, momentum=0.9)
+HEADS = ["kind", "tall"]
 
 # method, the rest of the recipe, what the plain example is told
 CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
@@ -86,6 +106,13 @@ CASES: tuple[tuple[ht.Method, tuple[ht.Method, ...], dict[str, Any]], ...] = (
     (FastLoader(workers=2), (MOMENTUM,), {"workers": 2}),
     (FocalPrior(gamma=1.5), (MOMENTUM,), {"gamma": 1.5}),
     (FreezeEarly(begin=0.3, share=0.7), (MOMENTUM,), {"begin": 0.3, "share": 0.7}),
+    (ConflictMeter(every=3), (MOMENTUM,), {"losses": headed_loss, "every": 3}),
+    (EasyTasksFirst(until=0.8, memory=5), (MOMENTUM,), {"losses": headed_loss, "until": 0.8, "memory": 5}),
+    (GradientSurgery(), (MOMENTUM,), {"losses": headed_loss}),
+    (GradientSurgery(aggregator="MGDA"), (MOMENTUM,), {"losses": headed_loss, "aggregator": "MGDA"}),
+    (TaskWeights(lr=0.1), (MOMENTUM,), {"losses": headed_loss, "rule": lambda _: Uncertainty(HEADS), "rate": 0.1}),
+    (TaskWeights(rule="dwa", every=3), (MOMENTUM,), {"losses": headed_loss, "rule": lambda _: DynamicAverage(3)}),
+    (TaskWeights(rule="gradnorm"), (MOMENTUM,), {"losses": headed_loss, "rule": lambda n: GradNorm(n.parameters())}),
     (FusedOptimizer(), (MOMENTUM,), {"lr": 0.1}),
     (Guard(every=4), (MOMENTUM,), {"lr": 0.1, "every": 4}),
     (HardExamples(strength=0.7, proxy_epochs=1), (MOMENTUM,), {"strength": 0.7, "proxy_epochs": 1}),

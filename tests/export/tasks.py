@@ -66,6 +66,34 @@ workload = ht.Workload(
     evaluations=4,
 )
 '''
+HEADS = (
+    BARS[: BARS.index("workload =")].replace("def network()", "def trunk()")
+    + '''
+class Heads(nn.Module):
+    """Which bars there are, and whether one is vertical."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.tall = trunk(), nn.Linear(3, 2)
+
+    def forward(self, images):
+        logits = self.trunk(images)
+        return {"kind": logits, "tall": self.tall(logits)}
+
+
+def losses(outputs, kinds):
+    return {"kind": cross_entropy(outputs["kind"], kinds), "tall": cross_entropy(outputs["tall"], (kinds > 0).long())}
+
+
+def score(outputs, kinds):
+    return ht.accuracy(outputs["kind"], kinds)
+
+
+workload = ht.Workload(
+    name="heads", model=Heads, train=bars(96), valid=bars(64, seed=1), loss=losses, score=score, evaluations=4
+)
+'''
+)
 RUNNER = """
 import contextlib, hashlib, io, json, runpy, sys
 import torch

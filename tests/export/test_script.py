@@ -18,10 +18,23 @@ from halftime.cli import arguments as read
 from halftime.errors import BadRecipe
 from halftime.export.acts import REFUSED
 from halftime.export.script import script
-from halftime.methods import ALL, EMA, SGD, AdamW, CutMix, Guard, MixedPrecision, OneCycle, ProgressiveResize
+from halftime.methods import (
+    ALL,
+    EMA,
+    SGD,
+    AdamW,
+    ConflictMeter,
+    CutMix,
+    GradientSurgery,
+    Guard,
+    MixedPrecision,
+    OneCycle,
+    ProgressiveResize,
+    TaskWeights,
+)
 from tests.contract.tasks import FP16, SETTINGS, name, recipe, trained, weights
 
-from .tasks import BARS, digest_of_weights, executed, exported, loaded
+from .tasks import BARS, HEADS, digest_of_weights, executed, exported, loaded
 
 RUFF = """
 line-length = 120
@@ -42,6 +55,8 @@ RECIPES: dict[str, ht.Recipe] = {
     "many": recipe(
         AdamW(lr=0.01), OneCycle(), EMA(decay=0.9), CutMix(), Guard(every=4), FP16, ProgressiveResize(), steps=15
     ),
+    "dwa": recipe(TaskWeights(rule="dwa", every=3), GradientSurgery(), ConflictMeter(every=2), steps=15),
+    "gradnorm": recipe(TaskWeights(rule="gradnorm"), EMA(decay=0.9), steps=15, micro_batch=7),
     "half": recipe(MixedPrecision(), CutMix(), SGD(lr=0.1), steps=15, micro_batch=7),
 }
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}  # as the run here: another number of threads rounds otherwise
@@ -54,6 +69,11 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def file_of(what: ht.Recipe) -> str:
+    """The user's file that a recipe is for."""
+    return "heads" if any("heads" in m.needs for m in what.methods) else "bars"
+
+
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[str, str, str]]:
     """(the script, the digest of the run's weights, that of the script's) for each recipe."""
@@ -61,10 +81,11 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[str,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("halftime.data.storage.cache", lambda: folder / "cache")
         (folder / "bars.py").write_text(BARS)
-        workload, source = loaded(folder / "bars.py")
-        allowed = {key: what for key, what in RECIPES.items() if key not in REFUSED}
-        paths = [exported(folder / f"{key}.py", workload, what, source) for key, what in allowed.items()]
-        runs = {key: digest_of_weights(weights(trained(workload, what, folder))) for key, what in allowed.items()}
+        (folder / "heads.py").write_text(HEADS)
+        learned = {key: loaded(folder / f"{file_of(what)}.py") for key, what in RECIPES.items() if key not in REFUSED}
+        paths = [exported(folder / f"{key}.py", made, RECIPES[key], source) for key, (made, source) in learned.items()]
+        runs = {k: digest_of_weights(weights(trained(made, RECIPES[k], folder))) for k, (made, _) in learned.items()}
+        allowed = [*learned]
     digests = executed(paths, folder)
     return {key: ((folder / f"{key}.py").read_text(), runs[key], digests[key]) for key in allowed}
 

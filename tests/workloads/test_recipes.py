@@ -17,7 +17,7 @@ FILES = sorted(path.name for workload in ALL for path in FOLDER.glob(f"{workload
 
 def test_every_cpu_workload_has_one():
     assert {re.sub(r"_2cores_\d{8}\.py$", "", name) for name in FILES} == {
-        "blood_cells", "digits", "fashion_mnist", "cifar10", "shakespeare"
+        "blood_cells", "digits", "fashion_mnist", "cifar10", "shakespeare", "multitask"
     }  # fmt: skip
 
 
