@@ -34,8 +34,7 @@ def train_plain(
     torch.manual_seed(seed)
     network = make_network()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    weights = rule(network)
-    if isinstance(weights, Uncertainty):  # its weights are learned
+    if isinstance(weights := rule(network), Uncertainty):  # its weights are learned
         optimizer.add_param_group({"params": weights.logs, "lr": rate})
     for images, wanted in islice(Feed(Tensors(*data), batch_size, seed).batches(), steps):
         optimizer.zero_grad()

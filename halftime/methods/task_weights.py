@@ -86,7 +86,7 @@ class DynamicAverage(HeadWeights):
         ...     _ = rule.weighed({"falls": torch.tensor(value), "stays": torch.tensor(4.0)})
         ...     rule.step()
         >>> rule.weights
-        tensor([0.8146, 1.1854])
+        tensor([0.8147, 1.1853])
     """
 
     KEPT = ("weights", "total", "before")
@@ -119,7 +119,7 @@ class GradNorm(HeadWeights):
         >>> _ = rule.weighed({"strong": 3 * w.sum(), "weak": w.sum()})
         >>> rule.step()
         >>> rule.weights
-        tensor([0.8421, 1.1579])
+        tensor([0.8947, 1.1053])
     """
 
     KEPT = ("weights", "initial")

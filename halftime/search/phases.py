@@ -24,10 +24,6 @@ from halftime.train import train
 from halftime.workload import Workload
 
 REACH = 50.0  # the grid goes from the recipe's own rate over this to the rate times this
-NEAR, FAR = (
-    1.3,
-    8.0,
-)  # a chosen rate within the first factor of the given one, or beyond the second, is taken at its word
 BETTER = 0.01  # of the loss: another weight decay or batch size must win by this much to be taken
 
 
@@ -89,23 +85,6 @@ class Phases:
         self.settle(lambda: tuple(job for job in jobs if job not in self.trials.done()))
         losses = {job.weight_decay: self.trials.done()[job].loss for job in jobs}
         return changed(base, weight_decay=_clearly(losses, own))
-
-    def confirmed(self, base: Recipe, chosen: rates.Chosen) -> rates.Chosen:
-        """The choice, or the recipe's own rate where that ends lower over the whole length.
-
-        What shares of the length say is carried on to all of it by a rule that can be wrong, so a rate that is not far
-        from the chosen one is compared with it in full, on one seed: two trainings more.
-        """
-        own, decay, size = setting_of(base, "lr"), setting_of(base, "weight_decay"), base.batch_size
-        if chosen.rate is None or not NEAR < max(chosen.rate / own, own / chosen.rate) < FAR:
-            return chosen
-        jobs = [Job("whole", rate, 1.0, 5, False, decay, size) for rate in (own, chosen.rate)]
-        self.settle(lambda: tuple(job for job in jobs if job not in self.trials.done()))
-        before, after = (self.trials.done()[job].loss for job in jobs)
-        if before < after:
-            why = f"the recipe's own ends lower over the whole length than {chosen.rate:g}, which was {chosen.why}"
-            return dataclasses.replace(chosen, rate=own, why=why)
-        return dataclasses.replace(chosen, why=f"{chosen.why}; it ends lower there than the recipe's own {own:g}")
 
     def sized(self, base: Recipe) -> Recipe:
         """The recipe with the batch size that gets furthest in the time that its own takes."""

@@ -145,7 +145,6 @@ def tune(
         base = work.sized(recipe) if batch_size else recipe
         base = work.decayed(base) if weight_decay else base
         chosen = work.settle(lambda: work.next_rates(base, rates.advance))
-        chosen = work.confirmed(base, chosen)
         found = _found(work, base, chosen)
         log.record("chosen", rate=chosen.rate, why=chosen.why, rates=chosen.rates, cost=found.cost,
                    recipe=found.recipe.to_dict(), recipe_hash=found.recipe.hash)  # fmt: skip

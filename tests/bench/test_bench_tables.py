@@ -27,8 +27,8 @@ def run(place, *more):
 def test_the_figures_stand_between_the_markers(place):
     assert run(place) == 0
     text = (place / "README.md").read_text()
-    row = "| How fast? | at most 3 | 2 us (quartiles 1.5 to 2.5) | 3 | a processor, 2 cores, torch on 1 | 2026-01-02 |"
-    assert row in text.splitlines()
+    assert "| How fast? | at most 3 | 2 us (quartiles 1.5 to 2.5) | 3 |" in text.splitlines()
+    assert "<b>speed</b>: 1 figures, 2026-01-02, a processor, 2 cores, torch on 1" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text

@@ -64,7 +64,7 @@ def test_train_then_runs_show_and_ledger(capsys: pytest.CaptureFixture[str]) -> 
     assert call("show", run[:-1]) == 0
     assert "AdamW(lr=0.1" in capsys.readouterr().out
     assert call("ledger", "verify") == 0
-    assert "1 runs and 0 proofs checked, 0 of them not ended" in capsys.readouterr().out
+    assert "1 runs and 0 proofs, 0 ablations and 0 receipts checked, 0 of them not ended" in capsys.readouterr().out
     assert call("ledger", "rebuild") == 0
 
 

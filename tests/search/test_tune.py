@@ -23,8 +23,7 @@ from halftime.measure.tuned import tune_choices, tuning
 from halftime.measure.verify import verify
 from halftime.methods import SGD, AdamW, OneCycle
 from halftime.places import Method
-from halftime.search.phases import Phases, ShuffledTargets
-from halftime.search.trials import Result, Taken
+from halftime.search.phases import ShuffledTargets
 from halftime.search.tune import Tuned, tune
 from halftime.workloads import get
 
@@ -76,28 +75,6 @@ def test_every_kind_of_budget_is_cut_into_shares(budget: dict[str, float], monke
     cut = {getattr(run.recipe, name) for run in load_all(Ledger())}
     expected = {max(1, round(whole * s)) if name == "steps" else whole * s for s in shares}
     assert cut == expected
-
-
-@pytest.mark.parametrize("stays", [True, False])
-def test_of_two_rates_that_are_near_the_one_that_ends_lower_in_full_stays(
-    stays: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What both end with over the whole length is made up; the shares are real."""
-    real, base = Phases.train, ht.Recipe([SGD(lr=0.3)], steps=64, batch_size=32)
-
-    def train(self: Phases, taken: Taken) -> Result:
-        if taken.job.phase != "whole":
-            return real(self, taken)
-        return Result(0.1 if (taken.job.rate == 0.3) is stays else 0.2, 64, 0.1)
-
-    monkeypatch.setattr(Phases, "train", train)
-    found = tuned(base)
-    whole = {job.rate for job in found.results if job.phase == "whole"}
-    assert len(whole) == 2
-    assert (found.chosen.rate == 0.3) is stays
-    assert (found.recipe == base) is stays
-    assert ("own ends lower over the whole length" in found.words) is stays
-    assert found.cost >= 2
 
 
 def test_random_labels_are_no_signal_and_the_recipe_stays() -> None:
