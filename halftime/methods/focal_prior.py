@@ -168,6 +168,14 @@ def _in_memory(feed: Feed) -> bool:
     return len(getattr(feed.dataset, "columns", None) or ()) == 2
 
 
+def _places(model: nn.Module, feed: Feed) -> int:
+    if _in_memory(feed):
+        return 0
+    inputs, targets = split(on_device(feed.look(), feed.device))
+    known = has_boxes(targets) and _last_layer(model) is not None
+    return min(BATCHES, feed.steps_per_epoch) * map_places(model, inputs) if known else 0
+
+
 @dataclasses.dataclass(frozen=True)
 class FocalPrior(Method):
     """Start from the class frequencies of the data, and learn less from what is easy.
@@ -189,9 +197,4 @@ class FocalPrior(Method):
         return (lambda outputs, targets: focal_loss(outputs, targets, self.gamma)) if self.gamma else loss
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:
-        places = 0
-        if not _in_memory(feed):
-            inputs, targets = split(on_device(feed.look(), feed.device))
-            if has_boxes(targets) and _last_layer(model) is not None:
-                places = min(BATCHES, feed.steps_per_epoch) * map_places(model, inputs)
-        return Notes([f"FocalPrior: {set_prior_(model, served_targets(feed), places)}"])
+        return Notes([f"FocalPrior: {set_prior_(model, served_targets(feed), _places(model, feed))}"])

@@ -105,9 +105,8 @@ class MixedPrecision(Method):
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
         device = next(model.parameters()).device.type
-        if self.dtype == "tf32":
-            return _Rounding()
-        return _Scaling(device) if self.dtype == "fp16" else _Casting(device, torch.bfloat16)
+        casting = _Scaling(device) if self.dtype == "fp16" else _Casting(device, torch.bfloat16)
+        return _Rounding() if self.dtype == "tf32" else casting
 
 
 class _Rounding(Places):

@@ -107,15 +107,12 @@ class ProgressiveResize(Method):
             return inputs, targets
 
         def shrink(tensor: Tensor) -> Tensor:
-            return resized(tensor, *self._sides(tensor, progress)) if _is_image(tensor) else tensor
+            sides = [size_at(progress, n, self.smallest, self.until, self.multiple) for n in tensor.shape[-2:]]
+            return resized(tensor, *sides) if _is_image(tensor) else tensor
 
         small = mapped(inputs, shrink)
         height, width = next(t.shape[-2:] for t in tensors(small) if _is_image(t))
         return small, followed(targets, lambda boxes: resized_boxes(boxes, full, (height, width)), height, width)
-
-    def _sides(self, images: Tensor, progress: float) -> tuple[int, int]:
-        height, width = (size_at(progress, n, self.smallest, self.until, self.multiple) for n in images.shape[-2:])
-        return height, width
 
 
 def _is_image(tensor: Tensor) -> bool:

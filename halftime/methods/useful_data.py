@@ -135,9 +135,5 @@ class UsefulData(Method):
             return scores(model, feed.dataset, self.score, epochs=self.proxy_epochs, lr=self.proxy_lr,
                           batch_size=feed.batch_size, seed=feed.seed, device=feed.device)  # fmt: skip
 
-        return Beforehand(find, order.settle, self._said)
-
-    def _said(self, seconds: float) -> str:
-        return (
-            f"UsefulData: {self.keep:.3g} of the samples kept, by {self.score}; scored in {seconds:.3g} s of the clock"
-        )
+        kept = f"UsefulData: {self.keep:.3g} of the samples kept, by {self.score}"
+        return Beforehand(find, order.settle, lambda seconds: f"{kept}; scored in {seconds:.3g} s of the clock")

@@ -24,6 +24,7 @@ from halftime.train import train
 from halftime.workload import Workload
 
 REACH = 50.0  # the grid goes from the recipe's own rate over this to the rate times this
+NEAR = 1.3  # rates within this factor are taken for the same
 BETTER = 0.01  # of the loss: another weight decay or batch size must win by this much to be taken
 
 

@@ -94,6 +94,35 @@ workload = ht.Workload(
 )
 '''
 )
+WORDS = '''"""Letters in a ring, each three after the one before it, and a network that spells on."""
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import halftime as ht
+
+
+def words(samples, seed=0):
+    source = torch.Generator().manual_seed(seed)
+    letters = (torch.randint(7, (samples, 1), generator=source) + 3 * torch.arange(9)) % 7
+    return letters[:, :-1], letters[:, 1:]
+
+
+class Speller(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(7, 16), nn.Linear(16, 7)
+
+    def forward(self, tokens):
+        return self.head(self.table(tokens)).mT
+
+
+workload = ht.Workload(
+    name="words", model=Speller, train=words(96), valid=words(64, seed=1), loss=cross_entropy, score=ht.accuracy,
+    evaluations=4,
+)
+'''
 RUNNER = """
 import contextlib, hashlib, io, json, runpy, sys
 import torch

@@ -34,7 +34,7 @@ from halftime.methods import (
 )
 from tests.contract.tasks import FP16, ON_CPU, name, recipe, trained, weights
 
-from .tasks import BARS, HEADS, digest_of_weights, executed, exported, loaded
+from .tasks import BARS, HEADS, WORDS, digest_of_weights, executed, exported, loaded
 
 RUFF = """
 line-length = 120
@@ -71,7 +71,8 @@ def one_thread() -> None:
 
 def file_of(what: ht.Recipe) -> str:
     """The user's file that a recipe is for."""
-    return "heads" if any("heads" in m.needs for m in what.methods) else "bars"
+    needs = {need for method in what.methods for need in method.needs}
+    return "heads" if "heads" in needs else "words" if "tokens" in needs else "bars"
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[str,
         patch.setattr("halftime.data.storage.cache", lambda: folder / "cache")
         (folder / "bars.py").write_text(BARS)
         (folder / "heads.py").write_text(HEADS)
+        (folder / "words.py").write_text(WORDS)
         learned = {key: loaded(folder / f"{file_of(what)}.py") for key, what in RECIPES.items() if key not in REFUSED}
         paths = [exported(folder / f"{key}.py", made, RECIPES[key], source) for key, (made, source) in learned.items()]
         runs = {k: digest_of_weights(weights(trained(made, RECIPES[k], folder))) for k, (made, _) in learned.items()}
