@@ -21,7 +21,12 @@ SECTIONS = {  # of the script, in which what a place needs is defined
 }  # fmt: skip
 
 
-REFUSED: Mapping[str, str] = {}  # methods that cannot be exported, by name, and why
+WAITS = "its order waits for what is found during the training, which the short feed of a script does not"
+REFUSED: Mapping[str, str] = {  # methods that cannot be exported, by name, and why
+    "EasyFirst": WAITS,
+    "HardExamples": WAITS,
+    "UsefulData": WAITS,
+}
 
 
 @dataclasses.dataclass

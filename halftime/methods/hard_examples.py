@@ -115,7 +115,8 @@ class HardExamples(Method):
     choices: ClassVar = {"strength": (0.3, 0.5, 0.7), "honest": (0.5, 1.0)}
 
     def data(self, data: Feed) -> Feed:
-        return scored_order(data, lambda found: Repeated(data.order, importance(found, self.strength)))
+        before = data.order
+        return scored_order(data, lambda found: Repeated(before, importance(found, self.strength)))
 
     def loss(self, loss: Loss, model: nn.Module) -> Loss:
         return partial(weighed, Apart(loss))

@@ -121,7 +121,8 @@ class UsefulData(Method):
     choices: ClassVar = {"keep": (0.5, 0.7, 0.9), "score": ("el2n", "forgetting", "margin")}
 
     def data(self, data: Feed) -> Feed:
-        return scored_order(data, lambda scores: Subset(data.order, hardest(scores, self.keep)))
+        before = data.order
+        return scored_order(data, lambda scores: Subset(before, hardest(scores, self.keep)))
 
     def control(self) -> Self:
         """What evidence compares with: as many samples, drawn by lot and without a proxy."""
