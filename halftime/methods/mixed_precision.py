@@ -83,6 +83,11 @@ def scaled_update(compute_loss: ComputeLoss, optimizer: Optimizer, scaler: torch
     return bool(scaler.get_scale() >= before)
 
 
+def _check(device: torch.device) -> None:
+    if capability(device) < (8, 0):
+        raise BadWorkload(f"MixedPrecision: tf32 needs a CUDA device of compute capability 8.0, not {device}")
+
+
 @dataclasses.dataclass(frozen=True)
 class MixedPrecision(Method):
     """Compute in fewer bits what can bear it.
@@ -98,15 +103,19 @@ class MixedPrecision(Method):
     choices: ClassVar = {"dtype": ("bf16", "fp16")}
 
     def model(self, model: nn.Module) -> nn.Module:
-        device = next(model.parameters()).device
-        if self.dtype == "tf32" and capability(device) < (8, 0):
-            raise BadWorkload(f"MixedPrecision: tf32 needs a CUDA device of compute capability 8.0, not {device}")
+        if self.dtype == "tf32":
+            _check(next(model.parameters()).device)
         return model
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
         device = next(model.parameters()).device.type
-        casting = _Scaling(device) if self.dtype == "fp16" else _Casting(device, torch.bfloat16)
-        return _Rounding() if self.dtype == "tf32" else casting
+        return (
+            _Rounding()
+            if self.dtype == "tf32"
+            else _Scaling(device)
+            if self.dtype == "fp16"
+            else _Casting(device, torch.bfloat16)
+        )
 
 
 class _Rounding(Places):
