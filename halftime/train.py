@@ -142,7 +142,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         counted = {"step": step, "tried": tried, "receipt": feed.served.receipt}
         return {**counted, **clock.read(data), "joules": energy.joules}
 
-    log.standing = standing
+    log.standing, log.depths = standing, feed.served.depths
 
     def save() -> int:
         with clock.span("checkpoint"):
@@ -183,8 +183,10 @@ def train(  # noqa: C901 - the one function that is allowed to be long
                 follow(progress)
             step += applied
             if applied:
-                log.step(step, losses, groups[0][0]["lr"], wait, began, feed.served.ready)
-            stopping, saving, due, now = team.agree(stop.signal, clock.seconds >= next_save, log.due(), clock.seconds)
+                log.step(step, losses, groups[0][0]["lr"], wait, began)
+            now = clock.seconds
+            said = stop.signal, now >= next_save, log.due(), now
+            stopping, saving, due, now = said if team.world == 1 else team.agree(*said)
             if applied and pacer and pacer.tick(step, now):
                 log.record("event", text=f"planned anew at step {step}: {plan.total} steps in all")
             judging = applied and plan.due(step, workload.evaluations)

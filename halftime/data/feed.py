@@ -127,7 +127,7 @@ class Ticket(NamedTuple):
 class Served:
     """What was handed out last: `step` batches so far, its `epoch` and sample `ids`, and the receipt of all before.
 
-    Who serves ahead says in `ready` how many batches stood made when one was asked for; -1: nobody counted.
+    Who serves ahead notes in `depths` (step, how many batches stood made when one was asked for).
 
     The receipt is a running hash of the sample ids of every batch: equal receipts mean that the same samples were
     consumed in the same order, over any number of stops.
@@ -136,7 +136,7 @@ class Served:
     def __init__(self) -> None:
         self.step, self.epoch, self.whole = 0, 0, torch.empty(0, dtype=torch.int64)
         self.part = 0, 1  # which of how many equal parts of a batch is served here
-        self.ready = -1
+        self.depths = list[tuple[int, int]]()
         self._hash, self._waiting = b"", list[Tensor]()  # hashed when asked for, in bulk: it costs the loop less
 
     def begin(self, step: int, receipt: str) -> None:

@@ -83,7 +83,7 @@ def by_threads(feed: Feed, tickets: Iterator[Ticket], workers: int, ahead: int) 
             waiting.extend((t, pool.submit(make, t)) for t in islice(tickets, workers * ahead - len(waiting)))
             if not waiting:
                 return
-            feed.served.ready = sum(made.done() for _, made in waiting)
+            feed.served.depths.append((feed.served.step + 1, sum(made.done() for _, made in waiting)))
             ticket, made = waiting.popleft()
             try:
                 batch = made.result()
@@ -121,7 +121,8 @@ def by_processes(feed: Feed, tickets: Iterator[Ticket], workers: int, ahead: int
     helpers = list(getattr(made, "_workers", []))
     try:
         while True:
-            feed.served.ready = _ready(made)
+            if (ready := _ready(made)) >= 0:
+                feed.served.depths.append((feed.served.step + 1, ready))
             batch = _next(made, helpers, at)
             if batch is _DONE:
                 return

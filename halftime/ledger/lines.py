@@ -38,9 +38,9 @@ class Writer:
         self._digest = hashlib.sha256()
         self._waiting: list[_Scalar] = []  # not yet looked at
         self._seconds: list[tuple[int, float, float]] = []  # step, waited, in all: of the host, so always finite
-        self._ready: list[tuple[int, int]] = []  # step, batches that stood made
         self._copies: list[_Copy] = []  # on their way from the device
         self._next = time.monotonic() + every
+        self.depths: list[tuple[int, int]] = []  # step, batches that stood made; filled by who serves ahead
         self.standing: Callable[[], Record] = dict  # how far things are, for an end that nobody planned
         self._file = self._open()
 
@@ -53,9 +53,7 @@ class Writer:
         """Note a number without waiting for the device; it is read and written later, in bulk."""
         self._waiting.append((key, step, value))
 
-    def step(
-        self, step: int, losses: Sequence[Any], lr: float, wait: float = 0.0, began: float = 0.0, ready: int = -1
-    ) -> None:
+    def step(self, step: int, losses: Sequence[Any], lr: float, wait: float = 0.0, began: float = 0.0) -> None:
         """Note a step's loss (the sum over its micro-batches), each of several losses, the rate, and its seconds.
 
         Args:
@@ -64,7 +62,6 @@ class Writer:
             lr: learning rate.
             wait: seconds for which the step waited for its batch.
             began: when it asked for the batch, on `time.perf_counter`; 0 if nobody looked.
-            ready: batches that stood made when it asked; -1 if nobody counted.
         """
         whole = [total_loss(loss).detach() for loss in losses]
         self.scalar("loss", whole[0] if len(whole) == 1 else torch.stack(whole).sum(), step)
@@ -74,8 +71,6 @@ class Writer:
         self.scalar("lr", lr, step)
         if began:
             self._seconds.append((step, wait, time.perf_counter() - began))
-        if ready >= 0:
-            self._ready.append((step, ready))
 
     def due(self) -> bool:
         """Whether it is time to flush."""
@@ -123,10 +118,10 @@ class Writer:
             {"kind": "series", "key": key, "steps": at, "values": [round(v, 6) for v in values]}
             for key, values in named.items()
         ]
-        if self._ready:
-            at = _packed([step for step, _ in self._ready])
-            found.append({"kind": "series", "key": "queue", "steps": at, "values": [n for _, n in self._ready]})
-            self._ready = []
+        if self.depths:
+            at = _packed([step for step, _ in self.depths])
+            found.append({"kind": "series", "key": "queue", "steps": at, "values": [n for _, n in self.depths]})
+            self.depths.clear()
         return found
 
     def record(self, kind: str, durable: bool = False, **content: Any) -> None:
@@ -223,7 +218,7 @@ class _Copy:
 
     def __init__(self, scalars: list[_Scalar]) -> None:
         self._scalars = scalars
-        found = [value.detach().reshape(()).float() for _, _, value in scalars if isinstance(value, Tensor)]
+        found = [_plain(value) for _, _, value in scalars if isinstance(value, Tensor)]
         cuda = bool(found) and found[0].is_cuda
         self._numbers = torch.stack(found).to("cpu", non_blocking=cuda) if found else torch.empty(0)
         self._event = torch.cuda.current_stream(found[0].device).record_event() if cuda else None
@@ -239,6 +234,13 @@ class _Copy:
         numbers = iter(self._numbers.tolist())
         for key, step, value in self._scalars:
             yield key, step, next(numbers) if isinstance(value, Tensor) else value
+
+
+def _plain(value: Tensor) -> Tensor:
+    """A number as most losses are already: without dimensions, in 32 bits, without its graph."""
+    if value.ndim == 0 and value.dtype is torch.float32 and not value.requires_grad:
+        return value
+    return value.detach().reshape(()).float()
 
 
 def _packed(steps: list[int]) -> list[int] | dict[str, int]:

@@ -45,9 +45,7 @@ def evaluate(workload: Workload, model: nn.Module, device: torch.device, batch_s
     model.eval()
     with torch.no_grad():
         for turn in team.turns(len(firsts)) if metric is None else range(len(firsts)):
-            number = min(
-                turn, len(firsts) - 1
-            )  # beyond the end, for a network in shards: it is computed by all at once
+            number = min(turn, len(firsts) - 1)  # beyond the end, for a network in shards: all compute at once
             ids = torch.arange(firsts[number], min(firsts[number] + batch_size, len(data)))
             inputs, targets = split(on_device(fetch(data, ids, (0, 0, firsts[number])), device))
             outputs, n = apply(model, inputs), size(inputs)
