@@ -199,7 +199,7 @@ def search_of(proof: str, ledger: Ledger) -> Content | None:
         records: list[Record] = [record for path in attempt_files(folder) for record in read(path)[0]]
         found = next((r for r in reversed(records) if r["kind"] == "found" and r.get("proof") == proof), None)
         if found:
-            names = ("id", "verdict", "seconds", "device_seconds", "price", "pays_back", "bars")
+            names = ("id", "verdict", "seconds", "device_seconds", "price", "pays_back", "bars", "settings")
             return {**{name: found.get(name) for name in names}, "tried": len(found.get("decisions") or ())}
     return None
 

@@ -15,6 +15,7 @@ from halftime.measure.proof import Proof
 from halftime.measure.receipt import digest, keep, receipt
 from halftime.measure.receipt_check import check, load_receipt
 from halftime.measure.verify import verify
+from halftime.report.receipt import receipt_page
 from halftime.run import attempt_files
 from tests.report.records import BASE, FAST, curve, tuned, write_proof, write_run
 from tests.report.taken_apart import some_hits, write_ablation
@@ -138,11 +139,12 @@ def test_the_search_that_ended_in_the_proof_is_named_with_its_cost(ledger: Ledge
     with Writer(folder / "attempt-001.jsonl") as log:
         log.record("start")
         log.record("found", id="s1", proof=proof.id, verdict="faster", seconds=1800.0, device_seconds=1700.0, price=3.0,
-                   pays_back=7, bars=bars, decisions=[{}, {}])  # fmt: skip
+                   pays_back=7, bars=bars, decisions=[{}, {}], settings=["torch.set_num_threads(1)"])  # fmt: skip
         log.end("finished")
     made = receipt(proof, ledger)
     assert (made["search"]["pays_back"], made["search"]["tried"], made["price_per_hour"]) == (7, 2, 3.0)
     assert check(made, ledger) == []
+    assert "<code>torch.set_num_threads(1)</code>: not part of the ratio" in receipt_page(made)
     (folder / "attempt-001.jsonl").write_text((folder / "attempt-001.jsonl").read_text().replace("1800.0", "18.0"))
     wrong = check(made, ledger)
     assert any("search s1" in line for line in wrong)
