@@ -53,8 +53,9 @@ def _inside(steps: Sequence[Step], workers: int, host_cores: float) -> tuple[str
             f"Short: nothing but patience with single samples. {percent(share)} of the waiting falls on batches "
             f"with one that takes many times the usual; the slowest is sample {name}, {seconds * 1e3:.3g} ms."
         )
-    stood = math.fsum(s.wait - s.lined for s, v in kept if v.worker >= 0 and v.end <= s.asked)
-    if stood > waits / 2:
+    made = [s for s, v in kept if v.worker >= 0 and v.end <= s.asked]
+    stood = math.fsum(s.wait - s.lined for s in made)
+    if stood > waits / 2 and math.fsum(min(s.busy, s.wait - s.lined) for s in made) > stood / 2:
         return "copy", (
             f"Short: the way from the workers. {percent(stood / waits)} of the waiting is for batches that are made: "
             "they are copied to the training process; send smaller numbers (uint8), or tensors instead of arrays."
@@ -73,11 +74,12 @@ def _inside(steps: Sequence[Step], workers: int, host_cores: float) -> tuple[str
             f"Short: the disk or the network. {percent(fetch[1] / whole)} of fetching is waiting for it; "
             f"a batch takes {each:.3g} ms. More workers wait side by side; a cache does not wait."
         )
+    late = " Batches that are made wait for a worker's word, who is busy with the next one." * (stood > waits / 2)
     lacking = math.fsum(v.queued for _, v in kept) / max(1e-12, math.fsum(v.end - v.start for _, v in kept))
     full = f" They stood in line for a core {percent(lacking)} of the time: no further worker helps." * (lacking > 0.15)
     return "cpu", (
         f"Short: the processor. A batch takes {each:.3g} ms, {percent(fetch[0] / whole)} of fetching on a core; "
-        f"{named(workers)} and the step share {host_cores:g} cores.{full}"
+        f"{named(workers)} and the step share {host_cores:g} cores.{late}{full}"
     )
 
 

@@ -19,6 +19,7 @@ from halftime.run import Run
 ENOUGH = 20  # steps below which nothing is predicted
 MODEL = 0.05  # the model's own error, a standard deviation of the logarithm, before it has a record
 UNTOLD = "The record does not tell work on a core from waiting for a disk: all of it is taken for work."
+LEAST = 0.9  # of the cores, at worst: what is missing beyond that has another reason, and is no rule for more workers
 SHARING = 0.95  # of the cores, left to work where more want one than there are; fitted where the record tells
 UNKNOWN_HAND = 0.0007  # seconds to receive a batch from a worker, where none was seen
 
@@ -158,9 +159,25 @@ def _table(
         "samples cached": Setting(workers, prefetch, decode=0.0),
         "infinitely fast loader": Setting(workers, prefetch, endless=True),
     }
-    table = [Forecast(name, *interval(pieces, setting, host, error)) for name, setting in asked.items()]
+    table = [
+        Forecast(name, *interval(pieces, setting, host, math.hypot(error, _untold(pieces, setting, host, workers))))
+        for name, setting in asked.items()
+    ]
     note = f"At {named(workers)}, as recorded, the model says {seen / own * 1e3:.3g} ms; measured {seen * 1e3:.3g}."
     return tuple(table), own, [note]
+
+
+def _untold(pieces: Sequence[Piece], setting: Setting, host: Host, recorded: int) -> float:
+    """What the record does not tell about another number of workers, a standard deviation of the logarithm.
+
+    A worker may send a batch beside making the next one, or in turn; and putting samples together costs a worker more
+    than the training process, since it fills shared memory. The truth lies between what is replayed and its best case.
+    """
+    if setting.endless or setting.workers == recorded:
+        return 0.0
+    lighter = {"beside": 0.0} if setting.workers else {"collate_cpu": 0.0, "collate_blocked": 0.0}
+    best = seconds_per_step([piece._replace(**lighter) for piece in pieces], setting, host)
+    return abs(math.log(seconds_per_step(pieces, setting, host) / max(best, 1e-12))) / 2
 
 
 def pieces_of(steps: Sequence[Step], workers: int, host_cores: float) -> tuple[list[Piece], Host]:
@@ -179,11 +196,11 @@ def pieces_of(steps: Sequence[Step], workers: int, host_cores: float) -> tuple[l
 
 def _fitted(pieces: Sequence[Piece], host: Host, setting: Setting, seen: float) -> Host:
     """The machine with the loss of sharing its cores that makes the model say what was seen, where it depends on it."""
-    low, high = (dataclasses.replace(host, sharing=share) for share in (0.8, 1.0))
+    low, high = (dataclasses.replace(host, sharing=share) for share in (LEAST, 1.0))
     slow, fast = (seconds_per_step(pieces, setting, h) for h in (low, high))
     if slow < 1.02 * fast:
         return host
-    share = min(1.0, max(0.8, 0.8 + 0.2 * (1 / seen - 1 / slow) / (1 / fast - 1 / slow)))
+    share = min(1.0, max(LEAST, LEAST + (1 - LEAST) * (1 / seen - 1 / slow) / (1 / fast - 1 / slow)))
     return dataclasses.replace(host, sharing=share)
 
 

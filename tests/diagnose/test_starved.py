@@ -20,6 +20,7 @@ from tests.conftest import make_task
 def step(i: int, wait: float = 0.02, work: float = 0.01, worker: float = 0, **more: Any) -> Step:
     """A step that waited for a batch; `fetch` and `collate` as (on a core, blocked) seconds."""
     fetch, collate, end = more.get("fetch", (0.0, 0.0)), more.get("collate", (0.0, 0.0)), more.get("end", wait)
+    busy = more.get("busy", 0.0)
     asked = i * (wait + work)
     done = asked + end
     middle, start = done - sum(collate), done - sum(collate) - sum(fetch)
@@ -29,7 +30,7 @@ def step(i: int, wait: float = 0.02, work: float = 0.01, worker: float = 0, **mo
     seen = more.get("seen", True)
     paid = more.get("paid", wait)
     return Step(
-        asked, wait, paid, 0.0, more.get("copy", 0.0), work, work, 0.0, 0.0, i == 0, made if seen else None, "41"
+        asked, wait, paid, 0.0, more.get("copy", 0.0), work, work, 0.0, 0.0, i == 0, made if seen else None, "41", busy
     )
 
 
@@ -38,7 +39,7 @@ CAUSES = {
     "cpu": dict(fetch=(0.03, 0.001)),
     "disk": dict(fetch=(0.001, 0.03)),
     "collate": dict(fetch=(0.001, 0.001), collate=(0.02, 0.0)),
-    "copy": dict(wait=0.03, end=-0.001, fetch=(0.001, 0.0)),
+    "copy": dict(wait=0.03, end=-0.001, fetch=(0.001, 0.0), busy=0.02),
 }
 
 
@@ -49,6 +50,19 @@ def test_causes(cause: str) -> None:
     assert found.said in str(found)
     assert [f.name for f in found.table][:4] == ["1 worker", "2 workers", "3 workers", "4 workers"]
     assert all(f.low < f.middle < f.high for f in found.table)
+
+
+def test_a_made_batch_whose_worker_answers_late_wants_for_the_processor() -> None:
+    found = diagnose([step(i, wait=0.03, end=-0.001, fetch=(0.03, 0.0), busy=0.001) for i in range(60)], 1)
+    assert found.cause == "cpu"
+    assert "a worker's word" in found.said
+
+
+def test_what_a_record_does_not_tell_widens_the_interval_of_other_worker_counts_only() -> None:
+    steps = [step(i, wait=0.02, fetch=(0.004, 0.0), collate=(0.012, 0.0)) for i in range(60)]
+    tied = diagnose(steps, workers=2, host_cores=2, ask=(0, 2))
+    none, two = tied.table[:2]
+    assert none.high / none.middle > 1.05 * two.high / two.middle
 
 
 def test_the_way_to_the_device_the_start_and_an_unknown_loader() -> None:
