@@ -6,9 +6,12 @@ batch, process or order it comes.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
+_Bits = TypeVar("_Bits", int, Tensor)
 _GOLDEN, _MIX1, _MIX2, _OTHER = -0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15, -0x3B3A9E3F7F8D3F29
 
 
@@ -28,11 +31,10 @@ def bits(ids: Tensor, seed: int, epoch: int, stream: int) -> Tensor:
         >>> bits(torch.tensor([7, 8, 7]), 0, 1, 0).unique().numel()
         2
     """
-    base = torch.tensor([_wrapped(seed), _wrapped(epoch), _wrapped(stream)], dtype=torch.int64)
-    state = _mixed(base[0] * _GOLDEN + _OTHER)
-    state = _mixed(state + base[1] * _GOLDEN)
-    state = _mixed(state + base[2] * _GOLDEN)
-    return _mixed(_mixed(ids * _GOLDEN + state.to(ids.device)) + _OTHER)
+    state = _mixed(seed * _GOLDEN + _OTHER)
+    for number in (epoch, stream):
+        state = _mixed(state + number * _GOLDEN)
+    return _mixed(_mixed(ids * _GOLDEN + _wrapped(state)) + _OTHER)
 
 
 def uniform(ids: Tensor, seed: int, epoch: int, stream: int) -> Tensor:
@@ -53,8 +55,11 @@ def whole(ids: Tensor, seed: int, epoch: int, stream: int, low: int, high: int) 
     return low + ((bits(ids, seed, epoch, stream) >> 32 & 0xFFFFFFFF) * (high - low + 1) >> 32)
 
 
-def _mixed(state: Tensor) -> Tensor:
-    """SplitMix64's finaliser; int64 wraps round as unsigned numbers do, shifts are made logical."""
+def _mixed(state: _Bits) -> _Bits:
+    """SplitMix64's finaliser; int64 wraps round as unsigned numbers do, shifts are made logical.
+
+    Of an integer too large for 64 bits the lowest 64 come out right, among others.
+    """
     state = (state ^ (state >> 30 & 0x3FFFFFFFF)) * _MIX1
     state = (state ^ (state >> 27 & 0x1FFFFFFFFF)) * _MIX2
     return state ^ (state >> 31 & 0x1FFFFFFFF)
