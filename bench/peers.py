@@ -98,7 +98,12 @@ def bare(block: Block) -> None:
 
 
 def halftime(block: Block) -> None:
-    """An empty recipe as a user gets it, ledger and all. It ends where its evaluation begins."""
+    """An empty recipe."""
+    trained(block, ht.Recipe(steps=len(block.batches), batch_size=BATCH))
+
+
+def trained(block: Block, recipe: ht.Recipe) -> None:
+    """A recipe as a user gets it, ledger and all. It ends where its evaluation begins."""
     x, y = block.batches.x, block.batches.y
     workload = ht.Workload(
         name="overhead",
@@ -109,7 +114,6 @@ def halftime(block: Block) -> None:
         score=ht.accuracy,
         evaluations=1,
     )
-    recipe = ht.Recipe(steps=len(block.batches), batch_size=BATCH)
     train(workload, recipe, SEED, device="cpu", ledger=block.folder, quiet=True)
 
 
