@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import halftime
 
@@ -65,6 +68,15 @@ def test_arrows_point_one_way() -> None:
                 seen += 1
     assert seen > 50
     assert {room(p) for p in FILES} - TOP <= set(ALLOWED)
+
+
+@pytest.mark.parametrize("name", ["data", "search"])
+def test_a_large_room_has_a_floor_plan_on_which_every_file_stands_once(name: str) -> None:
+    plan = (PACKAGE / name / "__init__.py").read_text()
+    stands = [stem for line in re.findall(r"^- [a-z]+: (.+)$", plan, re.MULTILINE) for stem in line.split(", ")]
+    files = {path.stem for path in (PACKAGE / name).glob("*.py")} - {"__init__"}
+    assert len(files) > 30
+    assert sorted(stands) == sorted(files)
 
 
 def test_the_trainer_knows_no_method_by_name() -> None:
