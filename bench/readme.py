@@ -1,6 +1,7 @@
-"""Write the README's table of figures from `bench/results/*.json`; with `--check`, say whether it is stale.
+"""Write the README's tables of figures from `bench/results/*.json`; with `--check`, say whether they are stale.
 
-No number in the README is typed by hand: what stands between the two markers is made here.
+No number in the README is typed by hand: what stands between markers is made here, a few figures for the first look
+and all of them further down.
 """
 
 from __future__ import annotations
@@ -14,7 +15,21 @@ from typing import Any
 from bench.tables import NEEDED, measured
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
+FIRST = (  # for the first look: file, figure; some of what went well and some of what did not
+    ("demo", "demo ratio"),
+    ("searches-digits", "search: digits over the textbook base"),
+    ("searches-digits", "search: digits over AdamW + OneCycle"),
+    ("rates", "halftime: above 1.05"),
+    ("rates", "lightning: above 1.05"),
+    ("claims", "real-sequential-same seeds"),
+    ("overhead-loop", "overhead: halftime, empty recipe"),
+    ("kills", "resuming: different"),
+    ("watching", "watch: overhead"),
+    ("watching", "what if: coverage"),
+    ("packing", "packing cifar10: over the best DataLoader on two cores"),
+    ("packing", "packing bccd: over the best DataLoader on two cores"),
+    ("keeping", "keeper: throughput"),
+)
 HEAD = "| question | predicted | measured | n |\n|---|---|---|---|\n"
 
 
@@ -28,6 +43,17 @@ def table(results: Path) -> str:
         if lines:
             blocks.append(f"<details><summary>{about}</summary>\n\n{HEAD}{''.join(lines)}\n</details>\n")
     return "\n".join(blocks) or "Nothing has been measured yet.\n"
+
+
+def first(results: Path) -> str:
+    """A table of the figures for the first look."""
+    lines = []
+    for stem, name in FIRST:
+        figures = json.loads((results / f"{stem}.json").read_text())["figures"]
+        lines += [row(figure, stem) for figure in figures if figure["name"] == name]
+    if len(lines) != len(FIRST):
+        raise SystemExit("a figure for the first look is missing from the results")
+    return HEAD + "".join(lines)
 
 
 def row(figure: dict[str, Any], source: str) -> str:
@@ -46,16 +72,19 @@ def machine(found: dict[str, Any]) -> str:
 
 
 def renewed(readme: str, results: Path) -> str:
-    """The README with the table between the markers made anew."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
-        raise SystemExit(f"the README needs one {BEGIN} and after it one {END}")
-    before, after = readme.split(BEGIN)[0], readme.split(END)[1]
-    return f"{before}{BEGIN}\n{table(results)}{END}{after}"
+    """The README with the tables between its markers made anew."""
+    for mark, make in (("first figures", first), ("figures", table)):
+        begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+        if readme.count(begin) != 1 or readme.count(end) != 1 or readme.index(begin) > readme.index(end):
+            raise SystemExit(f"the README needs one {begin} and after it one {end}")
+        before, after = readme.split(begin)[0], readme.split(end)[1]
+        readme = f"{before}{begin}\n{make(results)}{end}{after}"
+    return readme
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 if the table is stale")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 if a table is stale")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results")
     given = parser.parse_args(arguments)

@@ -12,9 +12,11 @@ def figure(**changes):
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme, "FIRST", (("speed", "speed"),))
     (tmp_path / "results").mkdir()
-    (tmp_path / "README.md").write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    marks = "<!-- first figures -->\n<!-- /first figures -->\n<!-- figures -->\nold\n<!-- /figures -->"
+    (tmp_path / "README.md").write_text(f"before\n{marks}\nafter\n")
     content = {"date": "2026-01-02", "machine": MACHINE, "figures": [figure()]}
     (tmp_path / "results" / "speed.json").write_text(json.dumps(content))
     return tmp_path
@@ -27,7 +29,8 @@ def run(place, *more):
 def test_the_figures_stand_between_the_markers(place):
     assert run(place) == 0
     text = (place / "README.md").read_text()
-    assert "| How fast? | at most 3 | 2 us (quartiles 1.5 to 2.5) | 3 |" in text.splitlines()
+    assert "| How fast? | at most 3 | 2 us (quartiles 1.5 to 2.5) | 3 |" in text.splitlines()[4:5]  # for the first look
+    assert text.count("| How fast? |") == 2
     assert "<b>speed</b>: 1 figures, 2026-01-02, a processor, 2 cores, torch on 1" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
@@ -45,12 +48,18 @@ def test_a_stale_table_is_found_and_left_alone(place, capsys):
 
 def test_a_readme_without_markers_is_refused(place):
     (place / "README.md").write_text("nothing")
-    with pytest.raises(SystemExit, match="the README needs one <!-- figures -->"):
+    with pytest.raises(SystemExit, match="the README needs one <!-- first figures -->"):
+        run(place)
+
+
+def test_a_figure_for_the_first_look_that_is_missing_is_refused(place, monkeypatch):
+    monkeypatch.setattr(readme, "FIRST", (("speed", "other"),))
+    with pytest.raises(SystemExit, match="is missing"):
         run(place)
 
 
 def test_a_figure_without_its_n_is_refused(place):
-    content = {"date": "2026-01-02", "machine": MACHINE, "figures": [{"name": "x"}]}
+    content = {"date": "2026-01-02", "machine": MACHINE, "figures": [{"name": "speed"}]}
     (place / "results" / "speed.json").write_text(json.dumps(content))
     with pytest.raises(SystemExit, match="lacks question, predicted, unit, n"):
         run(place)
