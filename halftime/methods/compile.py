@@ -109,17 +109,17 @@ def compiled_(layers: Sequence[nn.Module], backend: str = "inductor", sizes: str
         twin = types.FunctionType(_call.__code__.replace(), globals(), "forward")
         fast = made.setdefault(type(layer), torch.compile(twin, backend=backend, dynamic=SIZES[sizes], **options))
         layer.written = layer.forward
-        layer.forward = _while_training(layer, fast)
+        layer.forward = types.MethodType(_while_training(fast), layer)  # of the layer: a copy of it calls the copy
 
 
 def _call(layer: Any, *inputs: Any, **named: Any) -> Any:
     return layer.written(*inputs, **named)
 
 
-def _while_training(layer: Any, fast: Any) -> Any:
+def _while_training(fast: Any) -> Any:
     failures = importlib.import_module("torch._dynamo.exc").TorchDynamoException
 
-    def forward(*inputs: Any, **named: Any) -> Any:
+    def forward(layer: Any, *inputs: Any, **named: Any) -> Any:
         if not layer.training:
             return layer.written(*inputs, **named)
         try:

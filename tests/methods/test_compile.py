@@ -11,11 +11,14 @@ import torch
 from torch import nn
 
 import halftime as ht
+from halftime.data.feed import Tensors
+from halftime.data.proxy import scores
 from halftime.errors import BadRecipe
 from halftime.methods import SGD, Compile, DropStochastic, ProgressiveResize
 from halftime.methods import compile as module
 from halftime.methods.compile import blocks, compilations, compiled_, missing_for
 from tests.conftest import make_net, make_task
+from tests.contract.tasks import bars, network, same
 
 # torch hides this warning where warnings are printed, not where they are errors
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
@@ -52,6 +55,20 @@ def test_outputs_gradients_names_and_state_stay() -> None:
     assert list(plain.state_dict()) == list(fast.state_dict())
     for one, other in zip(plain.parameters(), fast.parameters(), strict=True):
         assert torch.equal(one.grad, other.grad)  # type: ignore[arg-type]
+
+
+def test_a_copy_trains_its_own_weights() -> None:  # as the proxy does that scores the samples
+    found = []
+    for where in ((), (lambda net: [net],), (lambda net: [*net][:1],)):
+        torch.manual_seed(0)
+        net = network()
+        for layers in where:
+            compiled_(layers(net), backend="eager")
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+        found.append(scores(net, Tensors(*bars(48)), "el2n", epochs=3, lr=0.01, batch_size=16))
+        assert same(net.state_dict(), before)
+    assert float(found[0].std()) > 0.01
+    assert all(torch.equal(one, found[0]) for one in found)
 
 
 def test_evaluation_calls_the_network_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
