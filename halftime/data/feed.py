@@ -127,6 +127,7 @@ class Ticket(NamedTuple):
 class Served:
     """What was handed out last: `step` batches so far, its `epoch` and sample `ids`, and the receipt of all before.
 
+    The ids [B] are those of the rows in the batch: whoever leaves some rows out of it sets the ids that stay.
     Who serves ahead notes in `depths` (step, how many batches stood made when one was asked for).
 
     The receipt is a running hash of the sample ids of every batch: equal receipts mean that the same samples were
@@ -134,7 +135,7 @@ class Served:
     """
 
     def __init__(self) -> None:
-        self.step, self.epoch, self.whole = 0, 0, torch.empty(0, dtype=torch.int64)
+        self.step, self.epoch, self.ids = 0, 0, torch.empty(0, dtype=torch.int64)
         self.part = 0, 1  # which of how many equal parts of a batch is served here
         self.depths = list[tuple[int, int]]()
         self._hash, self._waiting = b"", list[Tensor]()  # hashed when asked for, in bulk: it costs the loop less
@@ -145,17 +146,12 @@ class Served:
 
     def take(self, ticket: Ticket) -> None:
         """Note that a batch is handed out."""
-        self.step, self.epoch, self.whole = ticket.step + 1, ticket.epoch, ticket.ids
+        self.step, self.epoch, (number, parts) = ticket.step + 1, ticket.epoch, self.part
+        size = len(ticket.ids) // parts
+        self.ids = ticket.ids if parts == 1 else ticket.ids[number * size : (number + 1) * size]
         self._waiting.append(ticket.ids)
         if len(self._waiting) == MANY:
             self._add()
-
-    @property
-    def ids(self) -> Tensor:
-        """The samples of the batch as it is served here, [B]."""
-        number, parts = self.part
-        size = len(self.whole) // parts
-        return self.whole[number * size : (number + 1) * size]
 
     @property
     def receipt(self) -> str:
