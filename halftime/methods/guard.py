@@ -172,11 +172,12 @@ class _Guarding(Places):
         return self.guard.rate
 
     def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
-        self.inputs, targets, self.ids = self.blame.without(inputs, targets, self.feed.served.ids)
+        served = self.feed.served
+        self.inputs, targets, served.ids = self.blame.without(inputs, targets, served.ids)  # others go by them too
         return self.inputs, targets
 
     def suspects(self) -> list[int]:
-        found, out = self.blame.on(self.inputs, self.ids)
+        found, out = self.blame.on(self.inputs, self.feed.served.ids)
         self.guard.told += [f"samples {out} are left out from now on"] if out else []
         return found
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from halftime.data.batch import suspects
 from halftime.data.feed import Tensors
 from halftime.errors import Diverged
-from halftime.methods import SGD, Guard, MixedPrecision, OneCycle
+from halftime.methods import SGD, AlternatingFlip, Guard, HardExamples, MixedPrecision, OneCycle, Packed, SoftPrune
 from halftime.methods.guard import FEW, StepGuard
 from tests.contract.tasks import TRAIN, recipe, same, task, trained, weights
 
@@ -151,6 +151,23 @@ def test_a_run_names_the_sample_and_goes_on(tmp_path: Path) -> None:
     assert "left out from now on" in run.events[2] or "left out from now on" in run.events[1]
     without = trained(task(train=Faulty(TRAIN, 17)), what.minus("Guard"), tmp_path)
     assert without.state == "failed"
+
+
+@pytest.mark.parametrize(
+    "others", [(SoftPrune(),), (HardExamples(proxy_epochs=1),), (SoftPrune(), AlternatingFlip(), Packed())], ids=len
+)
+def test_who_goes_by_the_samples_of_a_batch_hears_which_are_left_out(others: tuple[Any, ...], tmp_path: Path) -> None:
+    class Once(Faulty):  # as the data looked to those who saw it beforehand
+        calls = 0
+
+        def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
+            self.calls += 1
+            return super().batch(indices, generator) if self.calls > 4 else Tensors.batch(self, indices, generator)
+
+    what = recipe(Guard(), SGD(lr=0.1), *others, steps=30)
+    run = trained(task(train=Once(TRAIN, 17)), what, tmp_path)
+    assert run.state == "finished", run.reason
+    assert any("left out from now on" in text for text in run.events)
 
 
 def test_a_clean_run_is_the_same_with_and_without(tmp_path: Path) -> None:
