@@ -47,12 +47,14 @@ class Snapshots:
 
     @torch.no_grad()
     def go_back(self) -> None:
-        """Put the older one back."""
+        """Put the older one back, and give up the newer; what the optimizer had not gathered yet, it gathers anew."""
         tensors, numbers = self._kept[0]
-        for tensor, kept in zip(
-            self._tensors(), tensors, strict=False
-        ):  # the first is older than the optimizer's state
-            tensor.copy_(kept)
+        while len(self._kept) > 1:
+            self._kept.pop()
+        if len(tensors) < len(self._tensors()):  # older than some of the optimizer's state
+            self.optimizer.state.clear()
+        now = self._tensors()
+        torch._foreach_copy_(now, tensors[: len(now)])
         for group, own in zip(self.optimizer.param_groups, numbers, strict=True):
             group.update(own)
 

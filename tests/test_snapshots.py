@@ -43,3 +43,26 @@ def test_what_an_optimizer_counts_in_its_groups_comes_back() -> None:
     optimizer.param_groups[0]["k"] = 8
     kept.go_back()
     assert optimizer.param_groups[0]["k"] == 3
+
+
+def test_a_snapshot_older_than_the_optimizers_state_leaves_no_momentum_behind() -> None:
+    torch.manual_seed(0)
+    net = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    kept = Snapshots(net, optimizer)
+    kept.keep()
+    first = stepped(net, optimizer)
+    stepped(net, optimizer)
+    kept.go_back()
+    assert all(torch.equal(a, b) for a, b in zip(stepped(net, optimizer), first, strict=True))
+
+
+def test_going_back_gives_up_the_newer_and_the_good_one_outlives_the_next() -> None:
+    net = nn.Linear(2, 1)
+    kept, good = Snapshots(net, torch.optim.SGD(net.parameters(), lr=0.1)), net.weight.detach().clone()
+    kept.keep()
+    for harm in (float("nan"), 7.0):  # the newer holds the harm; so may the one that is made after going back
+        net.weight.data.fill_(harm)
+        kept.keep()
+        kept.go_back()
+        assert torch.equal(net.weight, good)

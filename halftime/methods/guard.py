@@ -58,7 +58,7 @@ class StepGuard:
         self.rate, self.first, self._loss = 1.0, 0.0, 0.0
         self.steps, self.bad, self.row, self.refused = 0, 0, 0, 0
         self.raised, self.told = list[str](), list[str]()  # layers that compute in 32 bits by now; what happened
-        self._snapshots, self._buffers = Snapshots(model, optimizer), [*model.buffers()]
+        self.snapshots, self._buffers = Snapshots(model, optimizer), [*model.buffers()]
 
     def step(self, compute_loss: ComputeLoss, update: Update = plain_update, samples: Callable[[], Any] = list) -> bool:
         """One optimizer step or none; says which.
@@ -66,7 +66,7 @@ class StepGuard:
         `compute_loss` must call the `backward` it is given; `samples` gives the ids that may be to blame.
         """
         if self.steps % self.every == 0 and not self.row + self.refused:  # once at each count of steps: harm stays out
-            self._snapshots.keep()
+            self.snapshots.keep()
             self._buffers = [*self.model.buffers()]
         before = torch.get_rng_state(), [b.clone() for b in self._buffers]
         why = self._why_not(compute_loss, update)
@@ -139,7 +139,7 @@ class StepGuard:
         self._go_back("the next batch was bad too") if self.row > 1 else None
 
     def _go_back(self, why: str) -> None:
-        self._snapshots.go_back()
+        self.snapshots.go_back()
         self.rate /= 2
         self.told.append(f"{why}: went back to a snapshot, at {self.rate:g} times the rate")
 
@@ -172,8 +172,7 @@ class _Guarding(Places):
         return self.guard.rate
 
     def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
-        served = self.feed.served
-        self.inputs, targets, served.ids = self.blame.without(inputs, targets, served.ids)  # others go by them too
+        self.inputs, targets, self.feed.served.ids = self.blame.without(inputs, targets, self.feed.served.ids)
         return self.inputs, targets
 
     def suspects(self) -> list[int]:
@@ -193,9 +192,9 @@ class _Guarding(Places):
         return {n: getattr(self.guard, n) for n in (*COUNTS, "raised")} | lists
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in (*COUNTS, "raised"):
-            setattr(self.guard, name, state[name])
+        vars(self.guard).update({name: state[name] for name in (*COUNTS, "raised")})
         self.guard.losses.extend(state["losses"])
         self.blame.times.update(state["blamed"])
         for name in self.guard.raised:
             in_32_bits(self.guard.model.get_submodule(name))
+        self.guard.snapshots.keep()  # of where it goes on: those before the stop are lost

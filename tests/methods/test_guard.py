@@ -83,6 +83,21 @@ def test_exploded_weights_go_back_to_a_snapshot_at_half_the_rate() -> None:
                                                            "the next batch was bad too"]  # fmt: skip
 
 
+def test_bad_batches_right_after_a_stop_go_back_to_where_it_went_on() -> None:
+    net, guard = guarded(every=4)
+    for number in range(6):
+        guard.step(on(net, batch(number)))
+    kept = Guard().start(net, guard.optimizer, None), Guard(every=4).start(net, guard.optimizer, None)
+    kept[0].guard = guard  # type: ignore[attr-defined]
+    kept[1].load_state_dict(kept[0].state_dict())
+    weights = [p.detach().clone() for p in net.parameters()]
+    again = kept[1].guard  # type: ignore[attr-defined]
+    for number in (6, 7):
+        assert not again.step(on(net, batch(number), lambda: NAN))
+    assert "went back" in again.told[-1]
+    assert all(torch.equal(now, then) for now, then in zip(net.parameters(), weights, strict=True))
+
+
 def test_a_leap_of_the_loss_is_not_applied() -> None:
     net, guard = guarded()
     for number in range(8):
@@ -195,7 +210,7 @@ def test_where_scaling_refuses_at_the_step_of_a_snapshot_no_harm_gets_into_it() 
     for number in range(4):
         guard.step(on(net, batch(number)))
     good = [p.detach().clone() for p in net.parameters()]
-    older = guard._snapshots._kept[0][0][0].clone()
+    older = guard.snapshots._kept[0][0][0].clone()
     with torch.no_grad():
         net[0].weight.add_(1.0)
 
@@ -207,7 +222,7 @@ def test_where_scaling_refuses_at_the_step_of_a_snapshot_no_harm_gets_into_it() 
         assert not guard.step(on(net, batch(number)), refuse)
     assert "went back" in guard.told[0]
     assert not torch.equal(net[0].weight, good[0] + 1.0)
-    assert torch.equal(net[0].weight, guard._snapshots._kept[0][0][0])
+    assert torch.equal(net[0].weight, guard.snapshots._kept[0][0][0])
     assert not torch.equal(older, good[0])
 
 
