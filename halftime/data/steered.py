@@ -6,9 +6,10 @@ from is stored, so that going on in the middle of an epoch meets the same sample
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -73,6 +74,13 @@ class Steered(Permuted):
         self.lengths: list[int] = []  # of the epochs that have begun
         self.live = False  # whether it is asked for what is served, and not for a look
         self._order: tuple[int, Order] | None = None
+
+    @property
+    def glance(self) -> Self:
+        """The same order for a look: no epoch begins by it, and what is decided for it holds for nothing else."""
+        seen = copy.copy(self)
+        seen.live, seen.now, seen.then = False, dict(self.now), dict(self.then)
+        return seen
 
     def told(self, **facts: Any) -> None:
         """Hear what the training has come to."""
