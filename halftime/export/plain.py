@@ -165,8 +165,9 @@ class Feed:
                     yield SimpleNamespace(step=number, epoch=epoch, position=position, ids=some)
 
     def look(self, step: int = 0) -> Any:
-        """The batch of one step, not counted as served."""
-        return next(iter(in_turn(self, self.tickets(step))))[1]
+        """The batch of one step, not counted as served; an order that waits stays as it is."""
+        seen = dataclasses.replace(self, order=self.order.glance if hasattr(self.order, "glance") else self.order)
+        return next(iter(in_turn(seen, seen.tickets(step))))[1]
 
     def batches(self) -> Iterator[Any]:
         """The batches; `served` tells about the last one."""

@@ -30,6 +30,8 @@ from halftime.methods import (
     MixedPrecision,
     OneCycle,
     ProgressiveResize,
+    ScheduleFree,
+    SoftPrune,
     TaskWeights,
 )
 from tests.contract.tasks import FP16, ON_CPU, name, recipe, trained, weights
@@ -57,11 +59,13 @@ RECIPES: dict[str, ht.Recipe] = {
     ),
     "dwa": recipe(TaskWeights(rule="dwa", every=3), GradientSurgery(), ConflictMeter(every=2), steps=15),
     "gradnorm": recipe(TaskWeights(rule="gradnorm"), EMA(decay=0.9), steps=15, micro_batch=7),
+    "looks": recipe(ScheduleFree(batches=16), SoftPrune(share=0.9), steps=15),
     "half": recipe(MixedPrecision(), CutMix(), SGD(lr=0.1), steps=15, micro_batch=7),
 }
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}  # as the run here: another number of threads rounds otherwise
 UNTIDY = {  # scripts of which a linter still complains: long lines, closures in the loop, the order of imports
-    "AlternatingFlip", "MultiDevice", "Packed", "SequenceGrowth", "SoftPrune", "SubsetPretrain", "gradnorm"
+    "AlternatingFlip", "MultiDevice", "Packed", "SequenceGrowth", "SoftPrune", "SubsetPretrain", "gradnorm",
+    "looks",
 }  # fmt: skip
 OURS = [path.stem for path in sorted((Path(__file__).parents[2] / "recipes").glob("digits_*")) if path.suffix != ".md"]
 assert OURS

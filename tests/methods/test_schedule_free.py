@@ -14,7 +14,7 @@ from torch import nn
 import halftime as ht
 from halftime.data.feed import Feed
 from halftime.errors import BadRecipe, BadValue
-from halftime.methods import EMA, OneCycle, ScheduleFree
+from halftime.methods import EMA, OneCycle, ScheduleFree, SoftPrune, SubsetPretrain
 from halftime.methods.schedule_free import averaged, refresh_statistics
 from tests.contract.tasks import network, recipe, same, task, trained, weights
 
@@ -72,6 +72,13 @@ def test_looking_more_often_changes_nothing(evaluations: int, tmp_path: Path) ->
     what = recipe(ScheduleFree(lr=0.03, batches=2), steps=12)
     one = trained(task(evaluations=evaluations), what, tmp_path)
     assert same(weights(one), weights(trained(task(evaluations=3), what, tmp_path)))
+
+
+@pytest.mark.parametrize("order", [SoftPrune(share=0.9), SubsetPretrain(share=0.5, until=0.4)], ids=str)
+def test_looking_ahead_decides_no_epoch(order: ht.Method, tmp_path: Path) -> None:
+    what = recipe(ScheduleFree(lr=0.03, batches=16), order, steps=24)
+    runs = [trained(task(evaluations=n), what, tmp_path) for n in (1, 6)]
+    assert same(*map(weights, runs))
 
 
 def test_statistics_are_those_of_all_batches_together() -> None:
