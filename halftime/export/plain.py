@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import os
 import random
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -31,13 +32,15 @@ FILES = {  # the names of each data set's files, one pattern for each group of t
         [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     ],
     "cifar10": [["cifar-10-binary.tar.gz"], ["train-*.parquet", "test-*.parquet"]],
+    "bccd": [["ImageSets/Main/train.txt", "ImageSets/Main/val.txt"]],
     "tinyshakespeare": [["input.txt"]],
 }
 
 
 def cache() -> Path:
     """Where downloaded and decoded data lie."""
-    return Path.home() / ".cache" / "halftime"
+    home = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or home) / "halftime"
 
 
 def files(name: str) -> list[list[Path]]:
@@ -150,8 +153,10 @@ class Feed:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in the first epoch."""
-        return max(1, len(self.indices(0)) // self.batch_size)
+        """Batches in what counts as an epoch: the first one, unless the order says otherwise."""
+        samples = len(self.dataset)
+        usual = self.order.usual(self.seed, samples) if hasattr(self.order, "usual") else len(self.indices(0))
+        return max(1, usual // self.batch_size)
 
     def tickets(self, step: int = 0) -> Iterator[Any]:
         """Which samples each batch has, from a step on."""

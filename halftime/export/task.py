@@ -117,7 +117,7 @@ class Reader:
             self._keep_statements()
         fields = self._reduced(_Given(self.module, self.start, {}, {}))
         if fields is None:
-            whole = self.bundle.whole("workload", self._render(_Given(self.module, self.start, {}, {})))
+            whole = self.bundle.whole("workload", self._made())
             made = {name: f"{whole}.{name}" for name in ("train", "valid", "loss", "score")}
             sets = {name: self._dataset(name, made[name], None) for name in ("train", "valid")}
             return Task(self.before, **sets, model=f"{whole}.model()", loss=made["loss"], score=made["score"])
@@ -128,6 +128,12 @@ class Reader:
         loss = self._render(fields["loss"])
         self.bundle.section = "evaluation"
         return Task(self.before, **sets, model=model, loss=loss, score=self._render(fields["score"]))
+
+    def _made(self) -> str:
+        """The expression that makes the whole workload; that of a built-in one stands in no file."""
+        if self.module.name.startswith(USER):
+            return self._render(_Given(self.module, self.start, {}, {}))
+        return f"{self.bundle.name(self.module.name, ast.unparse(self.start).removesuffix('()'))}()"
 
     def _written(self, module: Module) -> ast.expr:
         """What a user's file assigns to `workload`."""

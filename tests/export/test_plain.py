@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
 
 from halftime.data import feed as real
+from halftime.data import sources
 from halftime.data.images import Images
-from halftime.data.order import Curriculum, Permuted, shuffled
+from halftime.data.order import Curriculum, Permuted, Subset, shuffled
+from halftime.data.steered import Steered
 from halftime.export import plain
 
 ROWS = torch.arange(22)
@@ -37,6 +42,24 @@ def test_a_feed_tells_what_it_served(samples: int, size: int, order: object) -> 
         assert torch.equal(found, wanted)
         assert (other.served.step, other.served.epoch) == (one.served.step, one.served.epoch)
         assert torch.equal(other.served.ids, one.served.ids)
+
+
+def test_an_order_that_says_what_an_epoch_is_is_asked() -> None:
+    first = Subset(shuffled, torch.arange(4))
+    order = Steered(lambda seed, epoch, samples, now: first if now["progress"] < 0.5 else shuffled)
+    one = real.Feed(real.Tensors(ROWS), 4, 3, order, device=CPU)
+    other = plain.Feed(plain.Tensors(ROWS), 4, 3, CPU, order)
+    assert other.steps_per_epoch == one.steps_per_epoch == 5
+
+
+def test_data_are_looked_for_where_halftime_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert plain.FILES.keys() == sources.SOURCES.keys()
+    for home in ("", str(tmp_path)):
+        monkeypatch.setenv("XDG_CACHE_HOME", home)
+        assert plain.cache() == Path(Unix("halftime").user_cache_dir)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert plain.cache() == Path(MacOS("halftime").user_cache_dir)
 
 
 def test_chance_is_the_same() -> None:

@@ -149,8 +149,14 @@ def test_machinery_has_stand_ins_that_give_the_same_batches(
     assert executed([path], tmp_path)["plain"] == digest_of_weights(weights(run))
 
 
-@pytest.mark.parametrize("task", ["shakespeare"])
-def test_built_in_workloads(task: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "made"),
+    [
+        ("shakespeare", "model = GPT(vocabulary, 64, layers=2, width=128, heads=4).to(device)"),
+        ("blood_cells", "model = workload.model().to(device)"),
+    ],
+)
+def test_built_in_workloads(task: str, made: str, tmp_path: Path) -> None:
     try:
         workload, _, source = read.workload(task)
     except BadData as error:
@@ -159,7 +165,7 @@ def test_built_in_workloads(task: str, tmp_path: Path) -> None:
     run = trained(workload, what, tmp_path)
     path = exported(tmp_path / "plain.py", workload, what, source)
     assert executed([path], tmp_path)["plain"] == digest_of_weights(weights(run))
-    assert "model = GPT(vocabulary, 64, layers=2, width=128, heads=4).to(device)" in path.read_text()
+    assert made in path.read_text()
 
 
 def test_a_method_of_the_user_is_carried_too(tmp_path: Path) -> None:
