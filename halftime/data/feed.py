@@ -205,7 +205,7 @@ class Feed:
         return map(Ticket._make, ordering.batches(self.order, self.seed, len(self.dataset), self.batch_size, step))
 
     def look(self, step: int = 0) -> Any:
-        """The batch of one step, fetched in this thread and not counted as served; an order that waits stays as it is."""
+        """The batch of one step, fetched in this thread and not counted as served; a steered order stays as it is."""
         seen = dataclasses.replace(self, order=getattr(self.order, "glance", self.order))
         return next(in_turn(seen, seen.tickets(step)))[1]
 

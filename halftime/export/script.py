@@ -16,7 +16,7 @@ from halftime.export.modules import USER, External, module_of
 from halftime.export.setup import SetUp, set_up
 from halftime.export.stand_ins import PLAIN
 from halftime.export.task import Reader
-from halftime.export.tidy import broken, import_lines
+from halftime.export.tidy import all_broken, import_lines
 from halftime.export.words import about, described, literal
 from halftime.measure.plan import Plan
 from halftime.recipe import Recipe
@@ -92,7 +92,7 @@ class Composer:
         asked = {n.id for n in ast.walk(ast.parse(body)) if isinstance(n, ast.Name)} | {"torch"}
         imports = {one for one in self.bundle.imports if one.bound in asked}
         head = [f'"""{about}{self._beside()}"""', "", *import_lines(imports), "", *self._constants()]
-        return "\n".join(_unbroken([*head, *body.split("\n")])).rstrip() + "\n"
+        return all_broken("\n".join([*head, body])).rstrip() + "\n"
 
     def _beside(self) -> str:
         """Which of the user's other files the script imports."""
@@ -138,12 +138,3 @@ def _free(text: str) -> str:
                 f"cannot be exported: a function imports {names[0]} when it is called: import it at the top"
             )
     return text
-
-
-def _unbroken(lines: list[str]) -> list[str]:
-    """Lines of code that are too long, broken at brackets."""
-    done = []
-    for line in lines:
-        code = not line.lstrip().startswith(("#", '"""'))
-        done += broken(line) if code else [line]
-    return done

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from halftime.export.modules import External
 
 WIDTH = 120  # characters of a line
+_TEXT = re.compile(r"""#.*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""")  # a comment or a text, within a line
 _PRAGMA = re.compile(r"[ ]*# (?:type: ignore|noqa|fmt:|pragma:)[^\n]*")
 _SECTION = re.compile(r"^\s*(Args|Returns|Raises|Yields|Note|Example|Examples):\s*$")
 
@@ -24,7 +25,14 @@ def without_pragmas(text: str) -> str:
         >>> without_pragmas("x = f()  # type: ignore[attr-defined]")
         'x = f()'
     """
-    return _PRAGMA.sub("", text)
+    if not _PRAGMA.search(text):
+        return text
+    lines = text.split("\n")
+    for token in tokenize.generate_tokens(io.StringIO(f"(\n{text}\n)").readline):  # in brackets: indents do not matter
+        if token.type == tokenize.COMMENT:
+            row, column = token.start[0] - 2, token.start[1]
+            lines[row] = (lines[row][:column] + _PRAGMA.sub("", token.string)).rstrip()
+    return "\n".join(lines)
 
 
 def without_examples(docstring: str) -> str:
@@ -75,6 +83,21 @@ def joined(text: str) -> str:
     return result
 
 
+def all_broken(text: str) -> str:
+    """Code with those lines broken that are too long; what is inside a text or a comment stays as it is.
+
+    Example:
+        >>> all_broken("f(" + "a" * 119 + ")").splitlines()[0]
+        'f('
+    """
+    lines = text.split("\n")
+    if all(len(line) <= WIDTH for line in lines):
+        return text
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    whole = {row for t in tokens if t.start[0] < t.end[0] for row in range(t.start[0], t.end[0] + 1)}
+    return "\n".join(p for row, line in enumerate(lines, 1) for p in ([line] if row in whole else broken(line)))
+
+
 def broken(line: str) -> list[str]:
     """A line of code, broken at its outermost brackets where it is too long.
 
@@ -115,14 +138,13 @@ def _clauses(inner: str) -> list[str]:
 
 
 def _depths(line: str) -> list[int]:
-    """How many brackets are open at each character; -1 inside a text."""
-    found, depth, quote = [], 0, ""
+    """How many brackets are open at each character; -1 inside a text or a comment."""
+    found, depth = [], 0
+    hidden = {i for part in _TEXT.finditer(line) for i in range(*part.span())}
     for i, c in enumerate(line):
-        if quote:
+        if i in hidden:
             found.append(-1)
-            quote = "" if c == quote and line[i - 1] != "\\" else quote
             continue
-        quote = c if c in "\"'" else ""
         depth -= c in ")]}"
         found.append(depth)
         depth += c in "([{"
