@@ -44,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
     recipe, seed = _recipe(given, known, before), given.seed
     if seed is None:
         seed = before.seed if before else 0
-    runs = (before,) if before else _runs(workload.name, recipe, seed)
+    runs = (before,) if before else _runs(workload, recipe, seed)
     plan = Plan.of(before.plan) if before and before.plan else None
     device = given.device or (before.device if before else None)
     text = script(workload, recipe, seed, source=source, device=device, plan=plan, runs=runs, name=path.stem)
@@ -89,9 +89,12 @@ def _recipe(given: argparse.Namespace, known: tuple[type, ...], before: Run | No
     return Recipe.from_dict(before.recipe.to_dict(), known) if before else read.recipe(given.recipe, known)
 
 
-def _runs(name: str, recipe: Recipe, seed: int) -> tuple[Run, ...]:
-    """What the ledger has of this workload, recipe and seed."""
+def _runs(workload: Workload, recipe: Recipe, seed: int) -> tuple[Run, ...]:
+    """What the ledger has of this workload as it is now, this recipe and this seed."""
+    from halftime.data.feed import digest
     from halftime.ledger.store import Ledger, load_all
 
-    found = [r for r in load_all(Ledger()) if r.workload["name"] == name and r.recipe.hash == recipe.hash]
+    found = [r for r in load_all(Ledger()) if r.workload["name"] == workload.name and r.recipe.hash == recipe.hash]
+    data = digest(workload.train) + digest(workload.valid) if found else ""
+    found = [r for r in found if (r.workload["data"], r.workload["target"]) == (data, workload.target)]
     return tuple(r for r in found if r.state == "finished" and r.seed == seed)

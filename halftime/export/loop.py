@@ -17,6 +17,7 @@ from halftime.export.modules import External
 from halftime.export.setup import SetUp
 from halftime.export.stand_ins import PLAIN
 from halftime.export.task import Task
+from halftime.export.words import literal
 from halftime.recipe import Recipe
 
 BATCH = "halftime.data.batch"
@@ -130,7 +131,7 @@ class Loop:
             "",
             "",
             'if __name__ == "__main__":',
-            f'    save_file(main(), "{name}.safetensors")',
+            f"    save_file(main(), {literal(f'{name}.safetensors')})",
         ]
 
     def _feed(self) -> tuple[list[str], tuple[str, str]]:

@@ -17,7 +17,7 @@ from halftime.export.setup import SetUp, set_up
 from halftime.export.stand_ins import PLAIN
 from halftime.export.task import Reader
 from halftime.export.tidy import all_broken, import_lines
-from halftime.export.words import about, described, literal
+from halftime.export.words import about, described, docstring, literal
 from halftime.measure.plan import Plan
 from halftime.recipe import Recipe
 from halftime.run import Run
@@ -91,7 +91,7 @@ class Composer:
         body = TOKEN.sub(lambda m: known[int(m.group(1))], body)
         asked = {n.id for n in ast.walk(ast.parse(body)) if isinstance(n, ast.Name)} | {"torch"}
         imports = {one for one in self.bundle.imports if one.bound in asked}
-        head = [f'"""{about}{self._beside()}"""', "", *import_lines(imports), "", *self._constants()]
+        head = [docstring(about + self._beside()), "", *import_lines(imports), "", *self._constants()]
         return all_broken("\n".join([*head, body])).rstrip() + "\n"
 
     def _beside(self) -> str:

@@ -31,6 +31,17 @@ def about(workload: Workload, recipe: Recipe, seed: int, plan: Plan, runs: tuple
     return "\n".join(piece for line in lines for piece in _short(line)) + "\n"
 
 
+def docstring(text: str) -> str:
+    """The source of a docstring that says a text, whatever is in it.
+
+    Example:
+        >>> print(docstring("one \\\\ two").strip('"'))
+        one \\\\ two
+    """
+    quoted = text.replace("\\", "\\\\").replace('"' * 3, '\\"' * 3)
+    return f'"""{quoted}"""'
+
+
 def _expected(runs: tuple[Run, ...]) -> list[str]:
     scores = sorted(run.score for run in runs if run.score is not None)
     if not scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -74,6 +75,24 @@ def test_a_run_on_other_data_is_not_repeated(capsys: pytest.CaptureFixture[str])
     assert call("export", "--run", folder.name, "--out", "train_fast.py") == 2
     assert "no longer those of run" in capsys.readouterr().err
     assert not Path("train_fast.py").exists()
+
+
+@pytest.mark.parametrize(("old", "new"), [("manual_seed(0)", "manual_seed(1)"), ("target=0.95", "target=0.9")])
+def test_what_is_expected_is_not_taken_from_a_run_on_other_data(old: str, new: str) -> None:
+    assert call("train", "mine.py", "--recipe", "fast.json", "--device", "cpu") == 0
+    Path("mine.py").write_text(FILE.replace(old, new))
+    assert call(*COMMAND) == 0
+    assert "Expected" not in Path("train_fast.py").read_text()
+
+
+def test_names_that_mean_something_in_python_are_no_code() -> None:
+    name = 'C:\\Users\\x: """say "a"'
+    Path("mine.py").write_text(FILE.replace('name="mine"', f"name={name!r}"))
+    assert call(*COMMAND[:-1], "say \"a\" or 'b'.py") == 0
+    Path("say \"a\" or 'b'.py").rename("train_fast.py")
+    assert (ast.get_docstring(ast.parse(Path("train_fast.py").read_text())) or "").startswith(f"Train {name} with")
+    executed()
+    assert Path("say \"a\" or 'b'.safetensors").is_file()
 
 
 @pytest.mark.parametrize(
