@@ -87,7 +87,7 @@ class ConflictCounter:
 
     def _count(self, rows: Rows) -> None:
         trunk = trunk_of(rows)
-        found = cosines(jacobian(rows, trunk)) if trunk else torch.zeros(len(self.pairs))
+        found = cosines(jacobian(rows, trunk)) if trunk else torch.zeros(len(self.pairs), device=self.weights[0].device)
         self.counts = torch.stack([(found < 0).to(found), found], 1) + (self.counts if len(self.counts) else 0.0)
 
 

@@ -76,3 +76,11 @@ def test_it_looks_at_later_steps_too(other: object, tmp_path: Path) -> None:
     run = trained(task(), recipe(ConflictMeter(every=2), other, steps=30), tmp_path)  # type: ignore[arg-type]
     assert run.state == "finished", run.reason
     assert [text for text in run.events if text.startswith("ConflictMeter: ")]
+
+
+def test_heads_that_share_nothing_are_counted_where_the_weights_lie() -> None:
+    one, other = (nn.Parameter(torch.ones(1, device="meta")) for _ in range(2))
+    counter = ConflictCounter([one, other])
+    for _ in range(2):
+        counter.look({"a": one.sum(), "b": other.sum()})
+    assert counter.counts.device.type == "meta"
