@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from halftime.errors import BadWorkload
+from halftime.data.batch import apply
 from halftime.notes import Later
 from halftime.places import Backward, ComputeLoss, Places, Update, plain_backward
 
@@ -196,10 +196,7 @@ def heads_of(model: nn.Module, inputs: Any) -> list[str]:
         inputs: of a batch.
 
     Returns:
-        The names.
-
-    Raises:
-        BadWorkload: its output is no dict.
+        The names; none where its output is no dict.
 
     Example:
         >>> heads_of(nn.Identity(), {"input": {"near": torch.ones(1), "far": torch.ones(1)}})
@@ -208,11 +205,9 @@ def heads_of(model: nn.Module, inputs: Any) -> list[str]:
     training = model.training
     with torch.no_grad():
         model.eval()
-        outputs = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+        outputs = apply(model, inputs)
         model.train(training)
-    if not isinstance(outputs, Mapping):
-        raise BadWorkload("TaskWeights: rule 'uncertainty' needs a network whose output is a dict, by head: take 'dwa'")
-    return list(outputs)
+    return list(outputs) if isinstance(outputs, Mapping) else []
 
 
 class Weighing(Places):

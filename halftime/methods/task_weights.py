@@ -24,6 +24,7 @@ from halftime.heads import HeadWeights, Rows, Weighing, added, graph_kept, head_
 from halftime.places import ComputeLoss, Method, Places, Update
 from halftime.settings import setting
 
+WANTED = "a network whose output is a dict, by head: take 'dwa'"
 LEAST, TINY = 1e-3, 1e-12  # the smallest weight of gradnorm; what divides where a loss or a pull is gone
 
 
@@ -51,8 +52,8 @@ class Uncertainty(HeadWeights):
 
     def weighed(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The losses, each times its weight; what the variances learn from is added, with the value zero."""
-        if strange := set(losses) - set(self.heads):
-            raise BadWorkload(f"the loss {min(strange)!r} has no head: the network's are {', '.join(self.heads)}")
+        if odd := set(losses) - set(self.heads):
+            raise BadWorkload(f"the loss {min(odd)!r} has no head: the network's are {', '.join(self.heads)}: take dwa")
         first, logs = not len(self.seen), dict(zip(self.heads, self.logs, strict=True))
         self.note(losses)
         shares = torch.softmax(torch.stack([-logs[name].detach() for name in losses]), 0)
@@ -122,12 +123,12 @@ class GradNorm(HeadWeights):
         tensor([0.8947, 1.1053])
     """
 
-    KEPT = ("weights", "initial")
+    KEPT = ("weights", "initial", "place")
 
     def __init__(self, parameters: Iterable[Tensor], alpha: float = 1.5, lr: float = 0.025) -> None:
         super().__init__()
         self.trunk = [p for p in parameters if p.requires_grad and p.ndim > 1]
-        self.alpha, self.lr, self.initial, self.found, self.rows = alpha, lr, torch.zeros(0), False, Rows()
+        self.alpha, self.lr, self.initial, self.place, self.rows = alpha, lr, torch.zeros(0), -1, Rows()
 
     def begin(self) -> None:
         """Forget what was seen of a step."""
@@ -136,11 +137,12 @@ class GradNorm(HeadWeights):
 
     def weighed(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The losses, each times its weight; how hard each head pulls is noted."""
-        trunk = [p for p in self.trunk if p.requires_grad]  # it may be frozen by now
-        rows = head_gradients(losses, trunk) if trunk else []
-        if rows and not self.found:
-            last = max(i for i, column in enumerate(zip(*rows, strict=True)) if all(g is not None for g in column))
-            self.trunk, self.found, rows = [trunk[last]], True, [[row[last]] for row in rows]
+        places = [i for i, p in enumerate(self.trunk) if p.requires_grad and self.place in (-1, i)]  # frozen by now?
+        rows = head_gradients(losses, [self.trunk[i] for i in places]) if places else []
+        if rows and self.place < 0:
+            if not (shared := [i for i, c in enumerate(zip(*rows, strict=True)) if all(g is not None for g in c)]):
+                raise BadWorkload("TaskWeights: rule 'gradnorm' needs a matrix that all heads reach: take 'dwa'")
+            self.place, rows = places[shared[-1]], [[row[shared[-1]]] for row in rows]
         self.rows = added(self.rows, rows)
         return super().weighed(losses)
 
@@ -185,7 +187,9 @@ class TaskWeights(Method):
             return Weighing(DynamicAverage(self.every), feed.device, "TaskWeights")
         if self.rule == "gradnorm":
             return _Measuring(GradNorm(model.parameters(), self.alpha, self.lr), feed.device, "TaskWeights")
-        rule = Uncertainty(heads_of(model, split(on_device(feed.look(), feed.device))[0]), feed.device)
+        if not (heads := heads_of(model, split(on_device(feed.look(), feed.device))[0])):
+            raise BadWorkload(f"TaskWeights: rule 'uncertainty' needs {WANTED}")
+        rule = Uncertainty(heads, feed.device)
         optimizer.add_param_group({"params": rule.logs, "lr": self.lr, "weight_decay": 0.0})
         return Weighing(rule, feed.device, "TaskWeights")
 

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 import halftime as ht
 from halftime.errors import BadValue, BadWorkload
 from halftime.heads import HeadWeights
-from halftime.methods import SGD, ConflictMeter, GradientSurgery, Guard, MixedPrecision, OneCycle, TaskWeights
+from halftime.methods import (
+    SGD,
+    ConflictMeter,
+    FreezeEarly,
+    GradientSurgery,
+    Guard,
+    MixedPrecision,
+    OneCycle,
+    TaskWeights,
+)
 from halftime.methods.task_weights import DynamicAverage, GradNorm, Uncertainty
 from tests.contract.tasks import FP16, TRAIN, Interrupting, recipe, same, task, terminate, trained, weights
 
@@ -172,6 +181,21 @@ def test_losses_without_heads_can_have_the_rules_that_need_no_names(tmp_path: Pa
     with pytest.raises(BadWorkload, match=r"^TaskWeights: rule 'uncertainty' needs a network whose output is a dict"):
         trained(bare, recipe(TaskWeights()), tmp_path / "refused")
     assert not (tmp_path / "refused").exists() or not ht.Ledger(tmp_path / "refused").runs
+
+
+def test_gradnorm_says_when_the_heads_share_no_matrix() -> None:
+    one, other = (nn.Parameter(torch.ones(1, 1)) for _ in range(2))
+    with pytest.raises(BadWorkload, match=r"^TaskWeights: rule 'gradnorm' needs a matrix that all heads reach"):
+        GradNorm([one, other]).weighed({"a": one.sum(), "b": other.sum()})
+
+
+def test_a_trunk_that_was_frozen_before_a_stop_is_not_looked_for_again(tmp_path: Path) -> None:
+    what = recipe(TaskWeights(rule="gradnorm"), FreezeEarly(begin=0.0, share=1.0), SGD(lr=0.1), steps=12)
+    through = trained(task(), what, tmp_path / "through")
+    with pytest.raises(ht.Stopped) as stopped:
+        trained(task(train=Interrupting(TRAIN, at=11, act=terminate)), what, tmp_path / "stopped")
+    again = trained(task(), what, tmp_path / "stopped", resume=stopped.value.run)
+    assert same(weights(again), weights(through))
 
 
 def test_a_loss_that_is_no_head_is_named() -> None:
