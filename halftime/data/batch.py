@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from halftime.errors import BadData, shorten
 
@@ -57,6 +57,13 @@ def split(batch: Any) -> tuple[Any, Any]:
             f"a sample must be a tensor, a pair (inputs, targets) or a dict, not {shorten(batch)}: no labels?"
         )
     return batch[0], batch[1]
+
+
+def apply(model: nn.Module, inputs: Any) -> Any:
+    """Call a network: a dict as keyword arguments, a tuple as arguments, anything else as the one argument."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
 
 def is_image(tensor: Tensor) -> bool:

@@ -7,14 +7,14 @@ spent wherever it is called: in a training, that is inside the clock.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from halftime.data.batch import mapped, on_device, split
+from halftime.data.batch import apply, mapped, on_device, split
 from halftime.data.feed import CPU, fetch, random_kept
 from halftime.data.keyed import uniform
 from halftime.data.order import key, shuffled
@@ -191,10 +191,7 @@ def _batches(dataset: Any, order: Tensor, size: int, at: tuple[int, int], device
 
 
 def _logits(model: nn.Module, inputs: Any) -> Tensor:
-    if isinstance(inputs, Mapping):
-        outputs = model(**inputs)
-    else:
-        outputs = model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+    outputs = apply(model, inputs)
     if not isinstance(outputs, Tensor) or outputs.ndim < 2:
         raise BadWorkload("scores of samples need a network that gives one tensor of logits, [batch, classes, ...]")
     return outputs

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 
-from halftime.data.batch import mapped, on_device, split
+from halftime.data.batch import apply, mapped, on_device, split
 from halftime.data.feed import Feed, random_kept
 from halftime.diagnose.misfit import check
 from halftime.measure.device import pick
 from halftime.measure.plan import Plan
-from halftime.measure.score import apply
 from halftime.places import Method, Places
 from halftime.recipe import Recipe
 from halftime.workload import Workload

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from halftime.data.batch import apply as apply
 from halftime.data.batch import on_device, size, split
 from halftime.data.feed import fetch
 from halftime.data.ranks import here
 from halftime.places import total_loss
 from halftime.workload import Workload
-
-
-def apply(model: nn.Module, inputs: Any) -> Any:
-    """Call a network: a dict as keyword arguments, a tuple as arguments, anything else as the one argument."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
 
 def evaluate(workload: Workload, model: nn.Module, device: torch.device, batch_size: int = 256) -> tuple[float, float]:

@@ -10,7 +10,6 @@ Fails when: classes are about equally frequent, many labels are wrong, or probab
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.optim import Optimizer
 
-from halftime.data.batch import on_device, split
+from halftime.data.batch import apply, on_device, split
 from halftime.data.boxes import has_boxes
 from halftime.data.feed import Feed, in_turn
 from halftime.notes import Notes
@@ -72,9 +71,9 @@ def prior_bias(targets: Tensor, classes: int, places: int = 0) -> Tensor:
         tensor([0.6000, 0.4000])
     """
     if targets.is_floating_point():
-        share = (targets.double().sum(0) + 1.0) / (len(targets) + 2.0)
+        share = (targets.cpu().double().sum(0) + 1.0) / (len(targets) + 2.0)
         return torch.logit(share).float()
-    counts = torch.bincount(targets[targets >= 0].flatten(), minlength=classes).double() + 1.0
+    counts = torch.bincount(targets[targets >= 0].flatten(), minlength=classes).cpu().double() + 1.0
     if places:
         return torch.logit(counts / (places + 2.0)).float()
     logs = counts.log()
@@ -134,7 +133,7 @@ def map_places(model: nn.Module, inputs: Any) -> int:
     layer, training = _last_layer(model), model.training
     hook = layer.register_forward_hook(lambda _, __, made: seen.append(made.numel() // made.shape[1]))
     try:
-        model.eval()(**inputs) if isinstance(inputs, Mapping) else model.eval()(inputs)
+        apply(model.eval(), inputs)
     finally:
         hook.remove()
         model.train(training)

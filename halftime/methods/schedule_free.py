@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from halftime.data.batch import on_device, split
+from halftime.data.batch import apply, on_device, split
 from halftime.data.feed import Feed
 from halftime.errors import BadRecipe
 from halftime.methods.sgd import decay_groups
@@ -60,10 +60,7 @@ def refresh_statistics(model: nn.Module, inputs: Iterable[Any]) -> int:
         layer.train()
     try:
         for batch in inputs if layers else ():
-            if isinstance(batch, Mapping):
-                model(**batch)
-            else:
-                model(*batch if isinstance(batch, (tuple, list)) else (batch,))
+            apply(model, batch)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

@@ -9,7 +9,6 @@ Fails when: no branch ends in a norm (transformers norm first), or the weights w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from halftime.data.batch import mapped, tensors
+from halftime.data.batch import apply, mapped, tensors
 from halftime.notes import Notes
 from halftime.places import Method, Places
 
@@ -55,7 +54,7 @@ def branch_norms(model: nn.Module, inputs: Any) -> list[nn.Module]:
     model.eval()
     try:
         with torch.no_grad(), watch:
-            model(**few) if isinstance(few, Mapping) else model(*few if isinstance(few, (tuple, list)) else (few,))
+            apply(model, few)
     finally:
         model.train(training)
         for hook in hooks:

@@ -13,8 +13,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 import halftime as ht
 from halftime.data.feed import Feed, Tensors
 from halftime.errors import BadValue
+from halftime.heads import heads_of
 from halftime.methods import EMA, SGD, CutMix, FocalPrior
-from halftime.methods.focal_prior import focal_loss, prior_bias, served_targets, set_prior_
+from halftime.methods.focal_prior import focal_loss, map_places, prior_bias, served_targets, set_prior_
 from tests.contract.tasks import TRAIN, VALID, network, task, trained
 
 
@@ -119,3 +120,20 @@ def test_a_bad_value_is_refused_in_one_line(value: Any) -> None:
     with pytest.raises(BadValue, match=r"^FocalPrior\.gamma must be") as error:
         FocalPrior(gamma=value)
     assert "\n" not in str(error.value)
+
+
+class Pair(nn.Module):
+    """Takes two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.Conv2d(1, 3, 1)
+
+    def forward(self, one: torch.Tensor, other: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"maps": self.maps(one + other)}
+
+
+def test_a_network_may_take_several_inputs() -> None:
+    inputs = (torch.zeros(2, 1, 4, 5), torch.zeros(2, 1, 4, 5))
+    assert map_places(Pair(), inputs) == 40
+    assert heads_of(Pair(), inputs) == ["maps"]
