@@ -44,13 +44,17 @@ def run(given: argparse.Namespace) -> int:  # noqa: ARG001
     _say(f"\n2. Both train on the same {seeds} seeds, in random order within each.")
     proof = prove(workload, base, fast, seeds, ledger=ledger, source=workload.name)
     read.write_page(PAGE, proof_page(proof))
-    medians = f"base: {proof.base.typical or 0:.1f} s, fast: {proof.fast.typical or 0:.1f} s (medians)"
+    medians = f"base: {_median(proof.base.typical)}, fast: {_median(proof.fast.typical)} (medians)"
     _say(
         f"\n3. {proof.words}.\n   {medians}\n"
         f"   The page with all of it: {PAGE}    The records: halftime runs\n"
         f"   Yours next: halftime train my_workload.py, then halftime prove my_workload.py --base … --fast …"
     )
     return 0 if proof.verdict in ("proved", "provisional") else 1
+
+
+def _median(seconds: float | None) -> str:
+    return "not reached" if seconds is None else f"{seconds:.1f} s"
 
 
 def _story() -> tuple[Workload, Recipe, Recipe, int]:

@@ -13,7 +13,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print name, target and one line of each."""
+    """Print the name of each and a line about it."""
     from halftime.workloads import ALL
 
     if given.json:

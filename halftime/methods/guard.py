@@ -4,7 +4,7 @@ What: a step whose loss or gradient is no number, or whose loss leaps, is tried 
 that overflowed leaves 16 bits, or the batch is skipped; if the next is bad too, the weights go back to a snapshot.
 Paper: Chowdhery et al. 2022, "PaLM" (section 5.1): batches around a spike, skipped by hand.
 Costs: a look at loss and gradient each step, which waits for the device, and two copies of weights and optimizer state.
-Fails when: more steps are bad than may be: the training then stops and says why.
+Fails when: more steps are bad than may be: the training stops and says why. Averages that others keep stay.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What: matrix products and convolutions in bfloat16 or float16 (with loss scaling), what torch deems delicate in 32 bits;
 or all in 32 bits, with matrix products in TF32. Weights, optimizer and evaluation stay in 32 bits.
 Paper: Micikevicius et al. 2018, "Mixed Precision Training".
-Costs: casts; float16 also waits for the device once a step, to learn whether a gradient overflowed.
+Costs: casts; float16 also waits for the device twice a step, to learn whether a gradient overflowed.
 Fails when: the device has no 16-bit units (it is then slower), or float16 gradients underflow in spite of scaling.
 """
 

@@ -129,3 +129,9 @@ class _Judging(Places):
             return []
         self.told = self.judge.seconds
         return [f"TestTimeFlip: mirror images took {self.told:.3g} s of evaluation so far, which the clock leaves out"]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.judge.seconds, "told": self.told}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.judge.seconds, self.told = state["seconds"], state["told"]

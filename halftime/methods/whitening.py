@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from halftime.data.batch import tensors
+from halftime.data.batch import split, tensors
 from halftime.notes import Notes
 from halftime.places import Method, Places
 from halftime.settings import setting
@@ -37,7 +37,7 @@ def directions(patches: Tensor, eps: float = 5e-4) -> tuple[Tensor, Tensor]:
         >>> torch.allclose((patches @ filters.T - means).T.cov(), torch.eye(3).double())
         True
     """
-    patches = patches.double()
+    patches = (patches.cpu() if patches.device.type == "mps" else patches).double()  # MPS has no float64
     values, vectors = torch.linalg.eigh(patches.T.cov().reshape(patches.shape[1], -1))
     filters = ((values + eps).rsqrt() * vectors).T.flip(0)
     return filters, filters @ patches.mean(0)
@@ -117,8 +117,8 @@ class Whitening(Method):
             whiten_(layer, images, self.eps, self.frozen)
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
-        layer = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-        if layer is None or layer.groups > 1:
+        layer = first_convolution(model, _images(split(feed.look())[0]).shape[1])
+        if layer is None:
             return Notes(["Whitening: no convolution that can be whitened: nothing was changed"])
         size = layer.weight[0].numel()
         n = min(layer.out_channels // 2, size)

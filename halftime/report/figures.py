@@ -16,6 +16,7 @@ from halftime.report.words import count, duration, short, signed, times
 from halftime.run import Run
 
 MOST = 160  # points of a loss curve; more are averaged
+ROWS = 40  # recipes of which a chart of runs shows the times
 COLOURS = 6  # recipes that a chart of runs tells apart; the rest is grey
 
 
@@ -220,8 +221,8 @@ def run_keys(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 
 def run_spans(name: str, named: Sequence[tuple[Run, str, str]]) -> Markup:
-    """Time to target of runs, a row for each recipe."""
-    hashes = list(dict.fromkeys(run.recipe.hash for run, _, _ in named))[:40]
+    """Time to target of runs, a row for each of the first `ROWS` recipes."""
+    hashes = list(dict.fromkeys(run.recipe.hash for run, _, _ in named))[:ROWS]
     rows = [(h[:6], [span(*one) for one in named if one[0].recipe.hash == h and one[0].seconds > 0]) for h in hashes]
     about = "; ".join(f"{h[:6]}: {', '.join(_time(r) for r, _, _ in named if r.recipe.hash == h)}" for h in hashes)
     return charts.spans(name, "Time to target by recipe", about, rows, ())

@@ -79,3 +79,13 @@ def test_the_price_is_said_in_the_record(tmp_path: Path) -> None:
     run = trained(task(), ht.Recipe([SGD(), TestTimeFlip()], steps=8, batch_size=16), tmp_path)
     assert run.events
     assert all("mirror images took" in event for event in run.events)
+
+
+def test_the_price_goes_on_over_a_stop() -> None:
+    one, other = (TestTimeFlip().start(nn.Identity(), torch.optim.SGD([torch.ones(1)]), None) for _ in range(2))  # type: ignore[arg-type]
+    one.judge.seconds = 2.5  # type: ignore[attr-defined]
+    assert "2.5 s" in one.events()[0]
+    other.load_state_dict(one.state_dict())
+    assert other.events() == []
+    other.judge.seconds += 1.0  # type: ignore[attr-defined]
+    assert "3.5 s" in other.events()[0]

@@ -79,6 +79,22 @@ def test_a_layer_that_does_not_fit_is_left_alone() -> None:
     assert first_convolution(nn.Sequential(nn.Conv2d(1, 4, 3)), 3) is None
 
 
+def test_nothing_is_said_to_be_set_where_the_channels_do_not_fit(tmp_path: Path) -> None:
+    def doubled() -> nn.Module:
+        class Doubled(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.rest = nn.Conv2d(2, 6, 3), nn.Linear(6, 3)
+
+            def forward(self, images: Tensor) -> Tensor:
+                return self.rest(self.first(torch.cat([images, images], 1)).mean((2, 3)))
+
+        return Doubled()
+
+    run = trained(task(model=doubled), Recipe([Whitening(), SGD(lr=0.1)], steps=2, batch_size=16), tmp_path)
+    assert run.events == ("Whitening: no convolution that can be whitened: nothing was changed",)
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_frozen_it_does_not_learn(frozen: bool, tmp_path: Path) -> None:
     methods = [Kaiming(), SGD(lr=0.1, weight_decay=0.1), Whitening(frozen=frozen)]
