@@ -71,9 +71,9 @@ def prior_bias(targets: Tensor, classes: int, places: int = 0) -> Tensor:
         tensor([0.6000, 0.4000])
     """
     if targets.is_floating_point():
-        share = (targets.cpu().double().sum(0) + 1.0) / (len(targets) + 2.0)
+        share = (targets.to("cpu").double().sum(0) + 1.0) / (len(targets) + 2.0)
         return torch.logit(share).float()
-    counts = torch.bincount(targets[targets >= 0].flatten(), minlength=classes).cpu().double() + 1.0
+    counts = torch.bincount(targets[targets >= 0].flatten(), minlength=classes).to("cpu").double() + 1.0
     if places:
         return torch.logit(counts / (places + 2.0)).float()
     logs = counts.log()

@@ -37,7 +37,7 @@ def directions(patches: Tensor, eps: float = 5e-4) -> tuple[Tensor, Tensor]:
         >>> torch.allclose((patches @ filters.T - means).T.cov(), torch.eye(3).double())
         True
     """
-    patches = (patches.cpu() if patches.device.type == "mps" else patches).double()  # MPS has no float64
+    patches = (patches.to("cpu") if patches.device.type == "mps" else patches).double()  # MPS has no float64
     values, vectors = torch.linalg.eigh(patches.T.cov().reshape(patches.shape[1], -1))
     filters = ((values + eps).rsqrt() * vectors).T.flip(0)
     return filters, filters @ patches.mean(0)

@@ -23,7 +23,7 @@ ALLOWED = {  # what a room may import of halftime; the files at the top are room
     "recipe": {"errors", "settings", "places", "methods"},
     "workload": {"errors", "places", "data"},
     "methods": {"errors", "places", "settings", "data", "methods", "heads", "notes", "overflow", "snapshots"},
-    "heads": {"errors", "notes", "places"},
+    "heads": {"data", "errors", "notes", "places"},
     "overflow": {"data", "places"},
     "snapshots": set(),
     "notes": {"places"},
