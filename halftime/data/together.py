@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -156,12 +157,17 @@ def by_itself(model: nn.Module) -> Iterator[None]:
         model: a replica; its gradients are gone afterwards.
     """
     kept = [buffer.clone() for buffer in model.buffers()]
+    synced = [layer for layer in model.modules() if isinstance(layer, nn.SyncBatchNorm)]
+    for layer in synced:  # in training they would wait for ranks that do not come
+        layer.forward = types.MethodType(nn.modules.batchnorm._BatchNorm.forward, layer)  # type: ignore[method-assign]
     here().alone = True
     try:
         with vars(model)["replica"].no_sync():
             yield
     finally:
         here().alone = False
+        for layer in synced:
+            del layer.forward
         model.zero_grad(set_to_none=True)
         for buffer, own in zip(model.buffers(), kept, strict=True):
             buffer.copy_(own)

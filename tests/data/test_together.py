@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from halftime.data import ranks
 from halftime.data.ranks import Team
-from halftime.data.together import averaged, normalised_together_
+from halftime.data.together import averaged, by_itself, normalised_together_
 
 
 class Echo(Team):
@@ -59,3 +63,18 @@ def test_batch_normalisation_is_torchs_own_where_all_ranks_hold_the_same(layer: 
         assert torch.allclose(value, together.state_dict()[key], rtol=1e-4, atol=1e-6), key
     assert plain.state_dict().keys() == together.state_dict().keys()
     assert torch.allclose(plain.eval()(images), together.eval()(images), rtol=1e-5, atol=1e-5)
+
+
+def test_by_itself_no_layer_waits_for_the_other_ranks(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(*_: Any) -> Any:
+        raise TimeoutError
+
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", waits)  # on CUDA, it gathers from all ranks
+    model, images = nn.Sequential(nn.SyncBatchNorm(3)), torch.randn(8, 3, 4, 4)
+    vars(model)["replica"] = SimpleNamespace(no_sync=nullcontext)
+    with by_itself(model):
+        found = model(images)
+    assert torch.equal(found, nn.BatchNorm2d(3)(images))
+    assert float(model[0].running_mean.abs().sum()) == 0.0
+    with pytest.raises(TimeoutError):
+        model(images)
