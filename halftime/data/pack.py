@@ -118,8 +118,7 @@ class Pack:
     def with_columns(self, columns: tuple[Tensor, ...]) -> Self:
         """The same pack over rows that lie elsewhere."""
         twin = copy.copy(self)
-        layout = self.manifest.layout
-        stored = [self._stored(name) for name in ([layout] if isinstance(layout, str) else layout)]
+        stored = [self._stored(name) for name in files.names(self.manifest.layout)]
         twin.values = {**self.values, **dict(zip(stored, columns, strict=True))}
         return twin
 
