@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from halftime.data.feed import Feed, Serve, Ticket
+from halftime.data.feed import Feed, Serve
 from halftime.data.order import Order, Permuted, at, length
+from halftime.data.served import Ticket
 
 
 class Scored(Permuted):
