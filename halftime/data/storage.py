@@ -73,9 +73,9 @@ def _check_same(dataset: Any, found: Pack) -> None:
     Each is looked at alone: samples that differ in their number of rows make a batch only from the pack, which pads.
     """
     ids = torch.linspace(0, len(found) - 1, min(8, len(found))).long()
-    for epoch, one_id in itertools.product(range(2), ids.split(1)):
-        at = (1, epoch, int(one_id))
-        one, other = (list(tensors(fetch(data, one_id, at))) for data in (dataset, found))
+    for epoch, number in itertools.product(range(2), ids.tolist()):
+        at = (1, epoch, number)
+        one, other = (list(tensors(fetch(data, torch.tensor([number]), at))) for data in (dataset, found))
         if len(one) != len(other) or not all(torch.equal(a, b.to(a.device)) for a, b in zip(one, other, strict=True)):
             raise BadData(
                 f"Packed: {type(dataset).__name__} gives other samples each time it is read: pack them as they are, "
