@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from halftime.cli.arguments import print_json
-from halftime.errors import BadValue
+from halftime.errors import BadData, BadValue
+
+if TYPE_CHECKING:
+    from halftime.workload import Workload
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[], metavar="PIXELS", help="shorter sides of smaller copies to store"
     )
+    parser.add_argument("--classes", type=int, metavar="N", help="refuse class numbers that are not below N (pack)")
     parser.add_argument(
         "--score", choices=("el2n", "forgetting", "margin"), help="what tells the useful samples (usefulness; el2n)"
     )
@@ -33,9 +38,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Do it; 0 done, 1 a pack that is not what was packed."""
     act, _ = ACTIONS[given.what]
-    asked = [name for name in ("score", "epochs", "device", "out") if getattr(given, name) is not None]
-    if asked and act is not _usefulness:
-        raise BadValue(f"--{asked[0]} is for halftime data usefulness, not for halftime data {given.what}")
+    meant = {**dict.fromkeys(("score", "epochs", "device", "out"), "usefulness"), "classes": "pack"}
+    for name, what in meant.items():
+        if getattr(given, name) is not None and given.what != what:
+            raise BadValue(f"--{name} is for halftime data {what}, not for halftime data {given.what}")
     return act(given)
 
 
@@ -45,8 +51,11 @@ def _pack(given: argparse.Namespace) -> int:
     from halftime.cli.arguments import workload
     from halftime.data.pack import pack
 
+    if given.classes is not None and given.classes < 1:
+        raise BadValue(f"--classes {given.classes}: give a count of at least 1")
     found, _, _ = workload(given.source)
-    made = pack(found.train, given.folder, sizes=given.sizes)
+    _refuse_raw(found)
+    made = pack(found.train, given.folder, sizes=given.sizes, classes=given.classes)
     about = {"folder": given.folder, "samples": made.samples, "bytes": made.bytes, "skipped": list(made.skipped)}
     if given.json:
         print_json(about)
@@ -55,6 +64,24 @@ def _pack(given: argparse.Namespace) -> int:
     for name in made.skipped:
         print(f"left out: {name}")
     return 0
+
+
+def _refuse_raw(workload: Workload) -> None:
+    """Rows of which samples are made as they are served would be no training set of their own."""
+    from halftime.data.batch import split
+    from halftime.data.pack_write import rows
+
+    some = rows(workload.train, slice(0, 1))
+    if some is None:
+        return
+    try:
+        split(some)
+    except BadData:
+        what = type(workload.train).__name__
+        raise BadData(
+            f"{workload.name}: its samples ({what}) are made from their rows as they are served, so a pack of these "
+            "is no training set of its own: put Packed() into a recipe instead"
+        ) from None
 
 
 def _inspect(given: argparse.Namespace) -> int:

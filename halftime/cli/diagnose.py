@@ -7,7 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from halftime.cli import arguments as read
-from halftime.errors import BadValue
+from halftime.errors import BadValue, Stopped
 
 if TYPE_CHECKING:
     from halftime.recipe import Recipe
@@ -48,7 +48,10 @@ def run(given: argparse.Namespace) -> int:
     recipe, workload = recipe.replace(**budget), dataclasses.replace(workload, evaluations=1)
     share, slowest = _probe(workload, recipe)
     with tempfile.TemporaryDirectory(prefix="halftime-") as folder:
-        record = train(workload, recipe, device=given.device, ledger=folder, quiet=True, source=source)
+        try:
+            record = train(workload, recipe, device=given.device, ledger=folder, quiet=True, source=source)
+        except Stopped:  # there will be nothing to go on with
+            raise KeyboardInterrupt from None
         found = of_run(record, given.loader_workers, share)
     if found is None:
         raise BadValue(f"the training ended before a step was over: {record.reason}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, Literal, Self
 
 import torch
@@ -64,17 +66,9 @@ class Augment:
     visible: float = 0.25
 
     def __post_init__(self) -> None:
-        allowed = {"edge": ("reflect", "zero"), "flip": ("", "random", "alternating")}
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise BadValue(f"{name} must be one of {', '.join(map(repr, values))}, not {getattr(self, name)!r}")
-        for name in ("pad", "cutout", "mixup", "classes", "visible"):
-            if not isinstance(getattr(self, name), (int, float)) or getattr(self, name) < 0:
-                raise BadValue(f"{name} must be a number of at least 0, not {shorten(getattr(self, name))}")
-        for name in ("scale", "ratio"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high or (name == "scale" and high > 1):
-                raise BadValue(f"{name} must be two rising numbers above 0{', at most 1' * (name == 'scale')}")
+        for name, (fits, what) in FITS.items():
+            if not fits(getattr(self, name)):
+                raise BadValue(f"{name} must be {what}, not {shorten(getattr(self, name))}")
         if len(self.mean) != len(self.std):
             raise BadValue(f"mean has {len(self.mean)} channels and std {len(self.std)}: give both or none")
         if self.mixup and self.classes < 2:
@@ -89,8 +83,7 @@ class Augment:
             seed: of the run.
             epoch: counts from 0.
         """
-        side = _first_image(batch).shape[-2:]
-        return self.done(batch, self.steps(side, ids, seed, epoch), ids, seed, epoch)
+        return self.done(batch, self.steps(_first_image(batch).shape[-2:], ids, seed, epoch), ids, seed, epoch)
 
     def steps(self, side: Sequence[int], ids: Tensor, seed: int, epoch: int) -> list[Step]:
         """What is done to images of this (height, width), with what is chance drawn."""
@@ -107,6 +100,40 @@ class Augment:
             targets = how.mixed(one_hot(targets.long(), self.classes), partners, shares)
             return mapped(inputs, lambda t: how.mixed(t, partners, shares) if is_image(t) else t), targets
         return batch
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _whole(value: Any) -> bool:
+    return _number(value) and isinstance(value, int)
+
+
+def _many(values: Any, count: int, fits: Callable[[Any], bool] = _number) -> bool:
+    return isinstance(values, (tuple, list)) and len(values) == count and all(map(fits, values))
+
+
+def _rising(values: Any) -> bool:
+    return _many(values, 2) and 0 < values[0] <= values[1]
+
+
+def _channels(values: Any) -> bool:
+    return hasattr(values, "__len__") and all(isinstance(v, Real) and math.isfinite(v) for v in values)
+
+
+FITS: dict[str, tuple[Callable[[Any], bool], str]] = {  # what each setting must be, and the same in words
+    "resize": (lambda v: v is None or (_many(v, 2, _whole) and min(v) > 0), "(height, width) in pixels"),
+    "scale": (lambda v: _rising(v) and v[1] <= 1, "two rising numbers above 0, at most 1"),
+    "ratio": (_rising, "two rising numbers above 0"),
+    "edge": (lambda v: v in ("reflect", "zero"), "one of 'reflect', 'zero'"),
+    "flip": (lambda v: v in ("", "random", "alternating"), "one of '', 'random', 'alternating'"),
+    "colour": (lambda v: _many(v, 3), "three numbers of at least 0 (brightness, contrast, saturation)"),
+    "mean": (_channels, "numbers, one a channel"),
+    "std": (lambda v: _channels(v) and all(n > 0 for n in v), "numbers above 0, one a channel"),
+    **dict.fromkeys(("pad", "cutout", "classes"), (_whole, "a whole number of at least 0")),
+    **dict.fromkeys(("mixup", "visible"), (_number, "a number of at least 0")),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,8 +294,7 @@ class Augmented:
         side = self.dataset.side if self.augment.resize and isinstance(self.dataset, Pack) else None
         if side is None:
             return self.augment(self.dataset.batch(ids, dice), ids, seed, epoch)
-        crop, *later = self.augment.steps(
-            side, ids, seed, epoch
-        )  # parts are cut as they are read: no copy of the whole
+        # parts are cut as they are read: no copy of the whole
+        crop, *later = self.augment.steps(side, ids, seed, epoch)
         batch = self.dataset.batch(ids, dice, taken=crop.read)
         return self.augment.done(batch, [dataclasses.replace(crop, images=lambda t: t), *later], ids, seed, epoch)

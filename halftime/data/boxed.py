@@ -50,8 +50,14 @@ class BoxedImages(Images):
         self.columns = (images, boxes, classes)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:  # type: ignore[override]
-        images, boxes, classes = self.columns
-        return self.normalised(images[index][None])[0], {"boxes": boxes[index], "classes": classes[index]}
+        image, targets = self.laid(tuple(column[index] for column in self.columns))
+        return self.normalised(image[None])[0], targets
+
+    @staticmethod
+    def laid(columns: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+        """How rows of the columns make samples: boxes and classes stand beside the images by name."""
+        images, boxes, classes = columns
+        return images, {"boxes": boxes, "classes": classes}
 
     def batch(  # type: ignore[override]
         self, indices: Tensor, generator: torch.Generator

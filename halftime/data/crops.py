@@ -101,6 +101,14 @@ def resized(images: Tensor, height: int, width: int) -> Tensor:
     return interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
+def thinned(masks: Tensor, height: int, width: int) -> Tensor:
+    """Whole masks [B, H, W] or [B, C, H, W] at another size: the nearest of their values, of any type."""
+    shaped = masks[:, None] if masks.ndim == 3 else masks
+    whole = torch.tensor([[0, 0, *masks.shape[-2:]]]).expand(len(masks), 4)
+    made = cropped(shaped, whole, height, width, nearest=True)
+    return made[:, 0] if masks.ndim == 3 else made
+
+
 def weighted(images: Tensor, crops: Tensor, height: int, width: int) -> Tensor:
     """`cropped` as two batched matrix products: no loop over images, so that a GPU is kept busy."""
     crops = crops.to(images.device)

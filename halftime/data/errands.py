@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import time
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from halftime.errors import BadData, shorten
 
 DONE, WORK, CPU, COLLATE, SLOWEST = range(5)  # what a worker counts: batches, seconds of work, of them CPU and collate
+LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # on processes, on memory, on open files
 _arrived = [0.0, 0.0]  # in a worker: when it took up its batch, by the clock and in CPU seconds
 
 
@@ -82,13 +84,20 @@ def introduced(number: int, init: Callable[[int], None] | None, _worker: int) ->
 
 @contextlib.contextmanager
 def sendable(loader: DataLoader[Any]) -> Iterator[None]:
-    """What cannot be sent to a worker is one line."""
+    """What cannot be sent to a worker, and a system that allows no more processes, is one line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own lines on it are three
             yield
     except (TypeError, AttributeError, ValueError) as error:
         raise _unsendable(loader, error) from error
+    except OSError as error:
+        if error.errno not in LIMITS:
+            raise
+        raise BadData(
+            f"no worker process can be started ({error.strerror}): allow more processes (docker run --pids-limit, "
+            "ulimit -u), or use fewer workers"
+        ) from error
     except Exception as error:
         if type(error).__name__ == "PicklingError":
             raise _unsendable(loader, error) from error

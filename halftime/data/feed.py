@@ -13,7 +13,7 @@ import hashlib
 import random
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from torch.utils.data import DataLoader, TensorDataset, default_collate
 from halftime.data import order as ordering
 from halftime.data.batch import split, tensors
 from halftime.data.order import Order, key, shuffled
+from halftime.data.served import Served, Ticket
 from halftime.errors import BadData, shorten
 
 CPU = torch.device("cpu")
 NO_CHANCE = object()  # in place of a generator that was not seeded: whoever draws from it is told
-MANY = 64  # batches whose ids wait to be hashed
-Serve = Callable[["Feed", Iterator["Ticket"]], Generator[tuple["Ticket", Any]]]
+Serve = Callable[["Feed", Iterator[Ticket]], Generator[tuple[Ticket, Any]]]
 
 
 class Dataset(Protocol):
@@ -90,6 +90,8 @@ def as_dataset(source: Any, where: str) -> Dataset:
     if isinstance(source, Tensor):
         source = (source,)
     if isinstance(source, (tuple, list)) and source and all(isinstance(c, Tensor) for c in source):
+        if any(c.ndim == 0 for c in source):
+            raise BadData(f"{where}: needs rows of samples [N, ...], not a single number")
         lengths = {len(c) for c in source}
         if len(lengths) > 1:
             raise BadData(f"{where}: inputs and targets differ in length: {sorted(lengths)}")
@@ -113,56 +115,6 @@ def in_turn(feed: Feed, tickets: Iterator[Ticket]) -> Generator[tuple[Ticket, An
     generator = torch.Generator()  # made once, seeded anew for each batch: making one costs more than a small batch
     for ticket in tickets:
         yield ticket, fetch(feed.dataset, ticket.ids, (feed.seed, ticket.epoch, ticket.position), generator)
-
-
-class Ticket(NamedTuple):
-    """One batch to be served: which step it is for, and the samples `ids` [B] from `position` on in an epoch."""
-
-    step: int
-    epoch: int
-    position: int
-    ids: Tensor
-
-
-class Served:
-    """What was handed out last: `step` batches so far, its `epoch` and sample `ids`, and the receipt of all before.
-
-    The ids [B] are those of the rows in the batch: whoever leaves some rows out of it sets the ids that stay.
-    Who serves ahead notes in `depths` (step, how many batches stood made when one was asked for).
-
-    The receipt is a running hash of the sample ids of every batch: equal receipts mean that the same samples were
-    consumed in the same order, over any number of stops.
-    """
-
-    def __init__(self) -> None:
-        self.step, self.epoch, self.ids = 0, 0, torch.empty(0, dtype=torch.int64)
-        self.part = 0, 1  # which of how many equal parts of a batch is served here
-        self.depths = list[tuple[int, int]]()
-        self._hash, self._waiting = b"", list[Tensor]()  # hashed when asked for, in bulk: it costs the loop less
-
-    def begin(self, step: int, receipt: str) -> None:
-        """Go on from a step, with the receipt of the steps before it."""
-        self.step, self._hash, self._waiting = step, bytes.fromhex(receipt), []
-
-    def take(self, ticket: Ticket) -> None:
-        """Note that a batch is handed out."""
-        self.step, self.epoch, (number, parts) = ticket.step + 1, ticket.epoch, self.part
-        size = len(ticket.ids) // parts
-        self.ids = ticket.ids if parts == 1 else ticket.ids[number * size : (number + 1) * size]
-        self._waiting.append(ticket.ids)
-        if len(self._waiting) == MANY:
-            self._add()
-
-    @property
-    def receipt(self) -> str:
-        """32 characters, or none before the first batch."""
-        self._add()
-        return self._hash.hex()
-
-    def _add(self) -> None:
-        for ids in self._waiting:
-            self._hash = hashlib.blake2b(ids.numpy().data, key=self._hash, digest_size=16).digest()
-        self._waiting.clear()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,18 +222,19 @@ def slices(dataset: Dataset, batch_size: int) -> Iterator[Any]:
         yield fetch(dataset, torch.arange(first, min(first + batch_size, len(dataset))), (0, 0, first))
 
 
-_DIGESTS: weakref.WeakKeyDictionary[Any, str] = (
+_DIGESTS: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = (
     weakref.WeakKeyDictionary()
 )  # reading the same data twice tells nothing new
 
 
 def digest(dataset: Dataset) -> str:
     """Sixteen characters that change with the data: of every byte in memory, or else of 64 samples and the length."""
-    with contextlib.suppress(TypeError):  # a data class that can be compared has no hash
-        if dataset in _DIGESTS:
-            return _DIGESTS[dataset]
-    total = hashlib.sha256(str(len(dataset)).encode())
     columns = getattr(dataset, "columns", None)
+    state = [(t.data_ptr(), -1 if t.is_inference() else t._version) for t in tensors(columns)]  # grows with each change
+    with contextlib.suppress(TypeError):  # a data class that can be compared has no hash
+        if dataset in _DIGESTS and _DIGESTS[dataset][0] == state:
+            return _DIGESTS[dataset][1]
+    total = hashlib.sha256(str(len(dataset)).encode())
     step = max(1, len(dataset) // 64)
     some = range(0, len(dataset), step)  # with randomness of their own, so that augmented samples are the same ones
     samples = [columns] if columns is not None else [fetch(dataset, torch.tensor([i]), (0, 0, i)) for i in some]
@@ -289,5 +242,5 @@ def digest(dataset: Dataset) -> str:
         total.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
         total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     with contextlib.suppress(TypeError):  # a list cannot be referred to weakly
-        _DIGESTS[dataset] = total.hexdigest()[:16]
+        _DIGESTS[dataset] = state, total.hexdigest()[:16]
     return total.hexdigest()[:16]

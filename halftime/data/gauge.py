@@ -162,7 +162,7 @@ class Gauge:
         needs = Needs(self.batch, each, self.on_processor > BUSY)
         most, why = self.looked.most(needs, setting.prefetch)
         deepest = max(setting.prefetch, self.looked.deepest(needs, max(1, setting.workers)))
-        most = most if self.worker or why == "shared memory" else max(1, most)
+        most = most if self.worker or why == "shared memory" else max(min(1, self.workers), most)
         return most, why, deepest
 
     def advice(self, controller: Controller, slowest: tuple[float, Any]) -> str:

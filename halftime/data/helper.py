@@ -51,7 +51,8 @@ class Maker(Dataset[Any]):
         info = get_worker_info()
         self.number = info.id if info is not None else 0
         try:
-            batch = fetch(_Noting(self), torch.from_numpy(ids), (self.seed, epoch, position))
+            whole = hasattr(self.dataset, "served")  # asked for the batch as it is elsewhere, not for samples
+            batch = fetch(self.dataset if whole else _Noting(self), torch.from_numpy(ids), (self.seed, epoch, position))
             _check(batch)
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]

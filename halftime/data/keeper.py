@@ -33,6 +33,7 @@ from halftime.errors import BadData, BadValue, shorten
 COUNT = 8  # steps between two looks at the workers' counters, which are cheap
 LOOKING = 0.002  # of the time, at most, for looks at memory, which are not
 SOON = 10  # steps after a change until the new workers are looked at
+NO_MORE = "a worker that could not be started"
 NO_SHM = (
     "shared memory: there is no /dev/shm to hand batches over, so they are made in this process: give the container "
     "some (docker run --shm-size=8g)"
@@ -57,11 +58,12 @@ class Keeper:
         loader: any `DataLoader` over samples by index. With workers of its own it starts with as many and keeps at
             least one; without, it starts in this process.
         workers: never more than this many.
-        memory: bytes that all workers together may hold; what is free on the machine, if it is not given.
+        memory: bytes that all workers together may hold; what is free on the machine, if it is not given. Under this
+            limit or the next it starts with the fewest workers, since what one holds is not known before.
         shared_memory: bytes that waiting batches may take; what is free in /dev/shm, if it is not given.
 
     Raises:
-        BadData: the data set cannot be served by index, or cannot be sent to a worker.
+        BadData: the data set cannot be served by index or sent to a worker, or no worker can be started.
         BadValue: the loader is no `DataLoader`, or a limit is no positive number.
 
     Example:
@@ -86,8 +88,10 @@ class Keeper:
         self._idle: Pool | None = None  # persistent workers, between two epochs
         self._seed: int | None = None
         self._pools = 0  # so far
-        self._unsendable, self._look_at, self._ready = "", 0.0, 0
-        least, start, why = min(1, loader.num_workers), min(loader.num_workers, workers), "as the loader says"
+        self._refused, self._look_at, self._ready = ("", 0), 0.0, 0
+        least, start, why = min(1, loader.num_workers, workers), min(loader.num_workers, workers), "as the loader says"
+        if memory is not None or shared_memory is not None:
+            start, why = least, "the fewest, under a limit"
         if shm_free() is None:
             least, start, workers, why = 0, 0, 0, NO_SHM
         self.controller = Controller(Setting(start, loader.prefetch_factor or 2), least, workers)
@@ -120,7 +124,7 @@ class Keeper:
         """The missing resource in one line, where no setting can help; empty while the step hardly waits."""
         if shm_free() is None:
             return NO_SHM
-        return self._unsendable or self.gauge.advice(self.controller, self.kept.slowest)
+        return self._refused[0] or self.gauge.advice(self.controller, self.kept.slowest)
 
     def summary(self) -> dict[str, Any]:
         """What was done and why, ready for JSON.
@@ -216,8 +220,8 @@ class Keeper:
             gauge.count(pool)
             if courier.idle and gauge.looked:
                 controller.limit(*gauge.most(controller.setting))
-        if self._unsendable:
-            controller.limit(0, "a data set that stays here")
+        if self._refused[0]:
+            controller.limit(self._refused[1], NO_MORE)
         action = controller.observe(wait, step, ready, gauge.service)
         if action is not None:
             self._note(action.why)
@@ -229,12 +233,13 @@ class Keeper:
         controller = self.controller
         try:
             pool.towards(controller.setting, 1 + min(15, int(0.1 / max(1e-4, seconds))))
-        except BadData as error:  # without workers it goes on, if the user has asked for none
-            if controller.least:
+        except BadData as error:  # it goes on with those there are, unless the user has asked for more
+            there = len(pool.lanes)
+            if there < controller.least:
                 raise
-            self._unsendable = str(error)
-            controller.limit(0, "a data set that stays here")
-            controller.setting = Setting(0, controller.setting.prefetch)
+            self._refused = str(error), there
+            controller.limit(there, NO_MORE)
+            controller.setting = Setting(there, controller.setting.prefetch)
             self._note(f"taken back: {error}")
 
     def _errands(self, courier: Courier, since: int) -> None:

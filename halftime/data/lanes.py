@@ -32,22 +32,24 @@ PATIENCE = 1.0  # seconds of waiting for a batch until somebody looks whether it
 class Lane:
     """A loader with one worker, or with none: then it works when it is asked."""
 
-    def __init__(self, pool: Pool, number: int, prefetch: int, hand: list[Any]) -> None:
-        self.pool, self.number, self.prefetch, self.hand = pool, number, prefetch, deque(hand)
+    def __init__(self, pool: Pool, number: int, prefetch: int) -> None:
+        self.pool, self.number, self.prefetch, self.hand = pool, number, prefetch, deque[Any]()
         self.going, self.received, self.drawn, self.pids = False, 0, 0, set[int]()
         self.row = torch.zeros(5, dtype=torch.float64)
         if prefetch:
             self.row.share_memory_()  # type: ignore[no-untyped-call]
         self.counts = self.row.numpy()  # the same memory, read without making tensors
         self._loader = self._made()
-        self.begin(hand)
+        self._batches: Iterator[Any] = iter(())
 
-    def begin(self, hand: list[Any]) -> None:
-        """Start on an epoch, with the batches dealt to it."""
+    def begin(self, hand: list[Any], prefetch: int) -> None:
+        """Start on an epoch, with the batches dealt to it, and work so many ahead."""
         self.hand = deque(hand)
+        if hasattr(self._batches, "_prefetch_factor"):  # of the epoch before, whose worker persists
+            self._batches._prefetch_factor = self.prefetch = prefetch
         before = {p.pid for p in multiprocessing.active_children()}
         with sendable(self.pool.loader):
-            self._batches: Iterator[Any] = iter(self._loader)
+            self._batches = iter(self._loader)
         self.pids |= {p.pid for p in multiprocessing.active_children() if p.pid not in before and p.pid}
 
     def _made(self) -> DataLoader[Any]:
@@ -73,10 +75,10 @@ class Lane:
         return self
 
     def __next__(self) -> Any:
-        if self.going:
-            raise StopIteration
         if self.hand:
-            indices = self.hand.popleft()  # dealt: the pool has noted it
+            indices = self.hand.popleft()  # dealt: the pool has noted it, and will ask for it
+        elif self.going:
+            raise StopIteration
         else:
             indices = self.pool.draw()
             self.pool.order.append((self, indices))
@@ -152,21 +154,25 @@ class Pool:
         self._stock.clear()
         while len(self.lanes) > setting.workers:
             self._let_go(self.lanes[-1])
-        drawn = list(itertools.islice(iter(self.draw, self), setting.workers * setting.prefetch))
-        for place in range(setting.workers):  # one that gets too few draws in vain: then the epoch is over
-            hand = drawn[place :: setting.workers]
-            if place < len(self.lanes):
-                self.lanes[place].begin(hand)
-            else:
-                self.lanes.append(Lane(self, next(self._numbers), setting.prefetch, hand))
-        turns = itertools.cycle(self.lanes)
+        while len(self.lanes) < setting.workers:
+            self.lanes.append(Lane(self, next(self._numbers), setting.prefetch))
+        drawn, turns = self._dealt(setting.workers * setting.prefetch), itertools.cycle(self.lanes)
         self.order.extend((next(turns), indices) for indices in drawn)
+        for place, lane in enumerate(self.lanes):  # one that gets too few draws in vain: then the epoch is over
+            lane.begin(drawn[place :: setting.workers], setting.prefetch)
+
+    def _dealt(self, count: int) -> list[Any]:
+        """The next so many batches of indices, as far as there are; here, so that a sampler's errors are its own."""
+        drawn: list[Any] = []
+        with contextlib.suppress(StopIteration):
+            while len(drawn) < count:
+                drawn.append(self.draw())
+        return drawn
 
     def stock(self) -> None:
         """Draw what the next `take` will want, so that the user's sampler runs in the thread of the loop alone."""
         if not self._stock:
-            with contextlib.suppress(StopIteration):
-                self._stock.append(self.draw())
+            self._stock.extend(self._dealt(1))
 
     def draw(self) -> Any:
         """The next batch of indices of the epoch."""
@@ -193,7 +199,8 @@ class Pool:
     def _serve_here(self, batches: int) -> None:
         """The next so many batches are made in this process, each when it is asked for."""
         if self._here is None:
-            self._here = Lane(self, -1, 0, [])
+            self._here = Lane(self, -1, 0)
+            self._here.begin([], 0)
         for _ in range(batches):
             indices = self.draw()
             self._here.hand.append(indices)
@@ -213,15 +220,27 @@ class Pool:
                 self._let_go(leaving)
         if self._ended:
             return
-        for lane in self.lanes:
-            if lane.prefetch < setting.prefetch:
-                lane.deepen()
+        for lane in [lane for lane in self.lanes if lane.prefetch < setting.prefetch]:
+            lane.deepen()
         if len(self.lanes) < setting.workers:
             if not self.order:
                 with contextlib.suppress(StopIteration):
                     self._serve_here(ahead)
-            depth = min(setting.prefetch, self.loader.prefetch_factor or 2)
-            self.lanes.append(Lane(self, next(self._numbers), depth, []))
+            self._widen(min(setting.prefetch, self.loader.prefetch_factor or 2))
+
+    def _widen(self, depth: int) -> None:
+        """A lane more. Where its worker cannot be started, what was dealt to it is there for the others."""
+        hand = self._dealt(depth)
+        if not hand:
+            return
+        lane = Lane(self, next(self._numbers), depth)
+        try:
+            lane.begin(hand, depth)
+        except BaseException:
+            self._stock.extendleft(reversed(hand))
+            raise
+        self.lanes.append(lane)
+        self.order.extend((lane, indices) for indices in hand)
 
     def ready(self) -> int:
         """How many of the next batches lie ready, in a row."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from halftime.data import manifest as files
 from halftime.data.batch import MASKS, is_image
+from halftime.data.limits import memory
 from halftime.data.pack_write import pack, source_digest
 from halftime.errors import BadData, BadValue, shorten
 
@@ -72,7 +72,10 @@ class Pack:
         count = field.bytes // field.kind.itemsize
         if not count:
             return torch.empty((field.rows, *field.shape), dtype=field.kind)
-        flat = torch.from_file(path, shared=False, size=count, dtype=field.kind)
+        try:
+            flat = torch.from_file(path, shared=False, size=count, dtype=field.kind)
+        except RuntimeError as error:  # packed anew between the look at its length and now
+            raise BadData(f"cannot read {path}: {shorten(str(error), 120)}: open it again, or pack again") from None
         if field.interleaved:
             channels, height, width = field.shape
             rows = flat.view(field.rows, height, width, channels).permute(0, 3, 1, 2)
@@ -89,11 +92,11 @@ class Pack:
         number = range(len(self))[index]
 
         def one(name: str) -> Tensor:
-            field = self.manifest.fields[name]
+            field, values = self.manifest.fields[name], self.values[self._stored(name)]
             if not field.offsets:
-                return self.values[name][number]
+                return self._shrunk(name, values[number])
             first, end = self.values[field.offsets][number : number + 2].tolist()
-            return self.values[name][first:end]
+            return self._shrunk(name, values[first:end])
 
         return _built(self.manifest.layout, one)
 
@@ -101,21 +104,29 @@ class Pack:
     def columns(self) -> tuple[Tensor, ...] | None:
         """The rows of every field, if all are dense and a sample is a tensor or a tuple of them."""
         layout = self.manifest.layout
-        flat = [layout] if isinstance(layout, str) else layout
-        if not isinstance(flat, list) or not all(isinstance(n, str) and not self._ragged(n) for n in flat):
+        flat = isinstance(layout, str) or (isinstance(layout, list) and all(isinstance(n, str) for n in layout))
+        return self.dense if flat else None
+
+    @property
+    def dense(self) -> tuple[Tensor, ...] | None:
+        """The rows of every field in the order of the samples' nest, if none differs in its number of rows."""
+        fields = files.names(self.manifest.layout)
+        if any(self.manifest.fields[name].offsets for name in fields):
             return None
-        return tuple(self.values[self._stored(name)] for name in flat)
+        return tuple(self.values[self._stored(name)] for name in fields)
 
     def with_columns(self, columns: tuple[Tensor, ...]) -> Self:
         """The same pack over rows that lie elsewhere."""
         twin = copy.copy(self)
-        layout = self.manifest.layout
-        stored = [self._stored(name) for name in ([layout] if isinstance(layout, str) else layout)]
+        stored = [self._stored(name) for name in files.names(self.manifest.layout)]
         twin.values = {**self.values, **dict(zip(stored, columns, strict=True))}
         return twin
 
     def at(self, size: int) -> Self:
-        """The same pack whose images are the stored copies with this shorter side in pixels; boxes shrink with them.
+        """The same pack whose images are the stored copies with this shorter side; masks and boxes shrink with them.
+
+        Args:
+            size: in pixels.
 
         Raises:
             BadValue: that size was not stored.
@@ -131,6 +142,8 @@ class Pack:
             )
         twin = copy.copy(self)
         twin.image = name
+        if any(twin._stored(name) not in self.manifest.fields for name in files.names(self.manifest.layout)):
+            raise BadValue(f"{self.folder} stores no masks at size {size}: pack again")
         return twin
 
     @property
@@ -158,17 +171,19 @@ class Pack:
             rows = taken(values, indices)
         else:
             rows = values.index_select(0, indices.to(values.device))
+        return self._shrunk(name, rows)
+
+    def _shrunk(self, name: str, rows: Tensor) -> Tensor:
+        """Boxes in pixels of the images that are served."""
         if self.image != self.manifest.image and name.split(".")[-1] == "boxes":
             whole, small = (self.manifest.fields[n].shape for n in (self.manifest.image, self.image))
             rows = rows * torch.tensor([small[2] / whole[2], small[1] / whole[1]] * 2, device=rows.device)
         return rows
 
-    def _ragged(self, name: str) -> bool:
-        return bool(self.manifest.fields[name].offsets)
-
     def _stored(self, name: str) -> str:
-        """The field from which a field is served: images may be served from a smaller copy."""
-        return self.image if name == self.manifest.image else name
+        """The field from which a field is served: an image and the masks over it may be served from smaller copies."""
+        follows = name == self.manifest.image or name.split(".")[-1] in MASKS
+        return name + self.image.removeprefix(self.manifest.image) if follows else name
 
 
 def padded(values: Tensor, offsets: Tensor, ids: Tensor) -> Tensor:
@@ -200,24 +215,7 @@ def fitting(size: int, device: torch.device) -> Where:
     """From where data of this many bytes is best served: "device", "memory" or "map"; see `Pack`."""
     if device.type == "cuda" and size * 3 <= torch.cuda.mem_get_info(device)[0]:
         return "device"
-    return "memory" if size * 4 <= available_memory() else "map"
-
-
-def available_memory() -> int:
-    """Bytes that can be taken without pushing anybody out, within the limits of a container; 0 if nobody says."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        try:
-            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-        except (AttributeError, ValueError, OSError):
-            return 0
-    try:  # a container's own limit
-        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
-        return max(0, min(free, limit - used))
-    except (OSError, ValueError):
-        return free
+    return "memory" if size * 4 <= (memory() or 0) else "map"
 
 
 def _built(layout: Any, of: Any) -> Any:

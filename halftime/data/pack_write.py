@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +14,11 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from halftime.data import manifest as files
-from halftime.data.crops import resized
+from halftime.data.batch import MASKS
+from halftime.data.crops import resized, thinned
 from halftime.data.feed import as_dataset, digest, fetch
 from halftime.data.pack_file import PackFile
+from halftime.data.publish import clear, publish, unfinished
 from halftime.errors import BadData, BadValue, shorten, writing
 
 CHUNK = 256  # samples read at once
@@ -32,7 +33,7 @@ def pack(dataset: Any, folder: str | Path, *, sizes: Sequence[int] = (), classes
         dataset: map-style; samples are tensors, arrays or numbers, or pairs or dicts of them. Each field has one type,
             and one shape but for its first dimension, such as boxes [n, 4].
         folder: where the pack will lie.
-        sizes: shorter sides in pixels of smaller copies of the images that are stored as well.
+        sizes: shorter sides in pixels of smaller copies of the images that are stored as well, masks over them too.
         classes: refuse class numbers that are not below this.
 
     Returns:
@@ -40,6 +41,7 @@ def pack(dataset: Any, folder: str | Path, *, sizes: Sequence[int] = (), classes
 
     Raises:
         BadData: samples that do not fit each other, or labels out of range; names the sample.
+        BadValue: a size that is not smaller than the images, or is given twice.
         StorageError: the disk is full or read-only; what was there is as it was.
 
     Example:
@@ -51,24 +53,28 @@ def pack(dataset: Any, folder: str | Path, *, sizes: Sequence[int] = (), classes
     """
     folder = Path(folder)
     dataset = as_dataset(dataset, "pack")
-    columns = getattr(dataset, "columns", None)
+    if len(set(sizes)) < len(sizes):
+        raise BadValue(f"sizes are given more than once: {shorten([*sizes])}")
     source = source_digest(dataset)
     fresh = not folder.exists()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".part-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    part = unfinished(folder)
     writer = _Writer(part, tuple(sizes), classes)
     try:
         with writing(folder):
-            _clear(folder)
+            clear(folder)
             part.mkdir()
-            for first, samples in _read(dataset, columns):
+            for first, samples in _read(dataset):
                 writer.add(first, samples)
             made = writer.finish(len(dataset), source, tuple(getattr(dataset, "skipped", ())))
-            _publish(folder, part, made)
+            publish(folder, part, made)
     except BaseException:
         writer.drop()
-        shutil.rmtree(folder if fresh else part, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
+        if fresh:
+            with contextlib.suppress(OSError):  # somebody else has packed into it meanwhile
+                folder.rmdir()
         raise
     return made
 
@@ -78,13 +84,27 @@ def source_digest(dataset: Any) -> str:
     return str(dataset.digest()) if hasattr(dataset, "digest") else digest(dataset)
 
 
-def _read(dataset: Any, columns: Any) -> Iterator[tuple[int, list[Any]]]:
-    """(number of the first, samples), a chunk at a time; rows of columns as they lie, before any augmentation."""
+def rows(dataset: Any, some: slice) -> Any:
+    """Samples that are rows of columns as they lie, before any augmentation; None where they are not.
+
+    A data set whose sample is more than its columns side by side says how they make one: `laid(columns)`.
+    """
+    columns = getattr(dataset, "columns", None)
+    if columns is None or any(len(column) != len(dataset) for column in columns):
+        return None
+    found = tuple(column[some] for column in columns)
+    if hasattr(dataset, "laid"):
+        return dataset.laid(found)
+    return found if len(found) > 1 else found[0]
+
+
+def _read(dataset: Any) -> Iterator[tuple[int, list[Any]]]:
+    """(number of the first, samples), a chunk at a time."""
     for first in range(0, len(dataset), CHUNK):
         ids = range(first, min(first + CHUNK, len(dataset)))
-        if columns is not None:
-            rows = tuple(c[ids.start : ids.stop] for c in columns)
-            yield first, [Rows(rows if len(rows) > 1 else rows[0])]
+        chunk = rows(dataset, slice(ids.start, ids.stop))
+        if chunk is not None:
+            yield first, [Rows(chunk)]
         elif hasattr(dataset, "batch") or hasattr(dataset, "served"):
             yield first, [_converted(dataset[i]) for i in ids]
         else:
@@ -124,6 +144,7 @@ class _Writer:
         self.files: dict[str, PackFile] = {}
         self.layout: Any = None
         self.image, self.small = "", dict[int, str]()
+        self.follow: list[str] = []  # of which smaller copies are stored: the image and the masks over it
 
     def add(self, first: int, samples: list[Any]) -> None:
         """Append samples, the first of which has this number."""
@@ -143,28 +164,38 @@ class _Writer:
         for name, tensor in found.items():
             shape = tuple(tensor.shape[1:] if many else tensor.shape)
             self.files[name] = PackFile(self.folder / f"{name}.bin", tensor.dtype, shape)
-        images = [n for n, f in self.files.items() if len(f.shape) == 3 and f.shape[0] in (1, 3, 4)]
-        if self.sizes and not images:
+        if self.sizes:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        """Open the files of smaller copies."""
+        masks = [n for n in self.files if n.split(".")[-1] in MASKS]
+        images = [n for n, f in self.files.items() if len(f.shape) == 3 and f.shape[0] in (1, 3, 4) and n not in masks]
+        if not images:
             raise BadData("sizes are for images [channels, height, width], and the samples hold none")
-        self.image = images[0] if self.sizes else ""
+        self.image, self.follow = images[0], [images[0], *masks]
+        height, width = self.files[self.image].shape[1:]
+        for mask in masks:
+            if (shape := self.files[mask].shape)[-2:] != (height, width):
+                raise BadData(f"sample 0: {mask} has shape {shape}, and does not lie over images of {height}x{width}")
         for size in self.sizes:
-            source = self.files[self.image]
-            channels, height, width = source.shape
             if not 0 < size < min(height, width):
                 raise BadValue(f"sizes must be below the images' shorter side, {min(height, width)}, not {size}")
             share = size / min(height, width)
-            name = self.small[size] = f"{self.image}@{size}"
-            shape = (channels, round(height * share), round(width * share))
-            self.files[name] = PackFile(self.folder / f"{name}.bin", source.dtype, shape)
+            self.small[size] = f"{self.image}@{size}"
+            for name in self.follow:
+                whole = self.files[name]
+                shape = (*whole.shape[:-2], round(height * share), round(width * share))
+                self.files[f"{name}@{size}"] = PackFile(self.folder / f"{name}@{size}.bin", whole.dtype, shape)
 
     def _append(self, name: str, rows: Tensor, number: int) -> None:
-        file = self.files[name]
-        if self.classes is not None and name.split(".")[-1] not in ("image", "boxes") and _counts(rows):
-            _in_range(rows, self.classes, number)
-        file.add(rows, number, name)
-        for size in self.sizes if name == self.image else ():
-            small = self.files[self.small[size]]
-            small.add(resized(rows, *small.shape[1:]), number, name)
+        kind = name.split(".")[-1]
+        if self.classes is not None and kind not in ("image", "boxes") and _counts(rows):
+            _in_range(rows, -1 if kind == "classes" else 0, self.classes, number)
+        self.files[name].add(rows, number, name)
+        for size in self.sizes if name in self.follow else ():
+            small, smaller = self.files[f"{name}@{size}"], resized if name == self.image else thinned
+            small.add(smaller(rows, *small.shape[-2:]), number, name)
 
     def drop(self) -> None:
         """Let go of every file."""
@@ -208,47 +239,11 @@ def _counts(rows: Tensor) -> bool:
     return not rows.is_floating_point() and rows.ndim <= 2 and rows.dtype == torch.int64
 
 
-def _in_range(rows: Tensor, classes: int, number: int) -> None:
-    if rows.numel() and (int(rows.min()) < 0 or int(rows.max()) >= classes):
+def _in_range(rows: Tensor, least: int, classes: int, number: int) -> None:
+    """Class numbers, the least of which is -1 where a row may stand for no box."""
+    if rows.numel() and (int(rows.min()) < least or int(rows.max()) >= classes):
         bad = (rows.flatten(1) if rows.ndim > 1 else rows[:, None]).flatten(1)
-        which = int(((bad < 0) | (bad >= classes)).any(1).nonzero()[0])
-        value = bad[which][(bad[which] < 0) | (bad[which] >= classes)][0]
-        raise BadData(f"sample {number + which} has label {int(value)} where 0 to {classes - 1} should be")
-
-
-def _publish(folder: Path, part: Path, made: files.Manifest) -> None:
-    """The one moment at which the new pack takes the place of the old."""
-    _sync(part)
-    part.rename(folder / made.data)
-    beside = folder / f".part-{os.getpid()}-{files.NAME}"
-    try:
-        with beside.open("w") as file:
-            file.write(made.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(folder / files.NAME)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        shutil.rmtree(folder / made.data, ignore_errors=True)
-        raise
-    _sync(folder)
-    for old in folder.glob("data-*"):
-        if old.name != made.data:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a packing that was killed left behind."""
-    for left in folder.glob(".part-*"):
-        owner = left.name.split("-")[1]
-        alive = owner.isdigit() and Path(f"/proc/{owner}").exists()
-        if not alive:
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        out = (bad < least) | (bad >= classes)
+        which = int(out.any(1).nonzero()[0])
+        value = int(bad[which][out[which]][0])
+        raise BadData(f"sample {number + which} has label {value} where 0 to {classes - 1} should be")

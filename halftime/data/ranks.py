@@ -21,8 +21,9 @@ from torch import Tensor
 from torch import distributed as dist
 
 from halftime.data.batch import mapped
-from halftime.data.feed import Feed, Serve, Ticket
+from halftime.data.feed import Feed, Serve
 from halftime.data.limits import cores
+from halftime.data.served import Ticket
 from halftime.errors import BadRecipe, BadValue, Lost
 
 LONGEST = 4096  # bytes of a text that is told

@@ -181,7 +181,7 @@ def _write(path: Path, array: Records) -> None:
             np.save(file, array, allow_pickle=False)
             file.flush()
             beside.replace(path)
-        except OSError:
+        except BaseException:  # Ctrl-C too
             beside.unlink(missing_ok=True)
             raise
 

@@ -41,9 +41,21 @@ def _batch_bytes(loader: Any) -> int:
     """Of one batch, from its first sample; 0 where there is no looking without consuming."""
     if isinstance(loader.dataset, IterableDataset):
         return 0
+    untimed = getattr(loader.dataset, "_timed_inner", loader.dataset)  # or the clock of the first batch would start
     with random_kept():
-        sample = loader.dataset[0]
-    return sum(t.numel() * t.element_size() for t in tensors(sample)) * (loader.batch_size or 1)
+        sample = untimed[0]
+    return sum(t.numel() * t.element_size() for t in tensors(sample)) * _samples(loader)
+
+
+def _samples(loader: Any) -> int:
+    """In a batch; in the mean, where a sampler of batches says only how many these are."""
+    batches = loader.batch_sampler
+    if batches is None:
+        return 1
+    size = getattr(batches, "batch_size", None)
+    if isinstance(size, int):
+        return size
+    return -(-len(loader.dataset) // max(1, len(batches))) if hasattr(batches, "__len__") else 1
 
 
 def begin(source: Any, loader: Any = None) -> Iterator[Any]:

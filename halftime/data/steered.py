@@ -14,8 +14,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from halftime.data.feed import Feed, Serve, Ticket
+from halftime.data.feed import Feed, Serve
 from halftime.data.order import Order, Permuted, at, length
+from halftime.data.served import Ticket
 
 
 class Scored(Permuted):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,23 +50,32 @@ def to_pack(dataset: Any, folder: str | Path | None = None, where: Where = "auto
     """
     name = source_digest(dataset)
     place = (Path(folder) if folder else cache() / "packs") / name
+    fresh = False
     try:
         found = Pack(place, where, device)
     except BadData:  # not there, or damaged: it is made from the data, which are at hand
         pack(dataset, place)
-        found = Pack(place, where, device)
+        found, fresh = Pack(place, where, device), True
     if getattr(dataset, "columns", None) is not None and hasattr(dataset, "with_columns"):
-        return dataset.with_columns(found.columns)
-    _check_same(dataset, found)
+        return dataset.with_columns(found.dense)
+    try:
+        _check_same(dataset, found)
+    except BaseException:
+        if fresh:  # nobody will ever be served from it
+            shutil.rmtree(place, ignore_errors=True)
+        raise
     return found
 
 
 def _check_same(dataset: Any, found: Pack) -> None:
-    """Refuse a data set whose batches are not those of its pack: its samples have chance in them."""
+    """Refuse a data set whose samples are not those of its pack: they have chance in them.
+
+    Each is looked at alone: samples that differ in their number of rows make a batch only from the pack, which pads.
+    """
     ids = torch.linspace(0, len(found) - 1, min(8, len(found))).long()
-    for epoch in range(2):
-        at = (1, epoch, 0)
-        one, other = (list(tensors(fetch(data, ids, at))) for data in (dataset, found))
+    for epoch, number in itertools.product(range(2), ids.tolist()):
+        at = (1, epoch, number)
+        one, other = (list(tensors(fetch(data, torch.tensor([number]), at))) for data in (dataset, found))
         if len(one) != len(other) or not all(torch.equal(a, b.to(a.device)) for a, b in zip(one, other, strict=True)):
             raise BadData(
                 f"Packed: {type(dataset).__name__} gives other samples each time it is read: pack them as they are, "

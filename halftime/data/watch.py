@@ -159,15 +159,3 @@ def _events() -> Callable[[], Any]:
 
 def _nothing() -> None:
     return None
-
-
-def depths(steps: list[Step]) -> list[int]:
-    """How many batches stood ready, made and not yet asked for, at the moment of each asking.
-
-    Only a batch that was timed in a worker counts.
-    """
-    ends = [s.service.end if s.service and s.service.worker >= 0 else float("inf") for s in steps]
-    found, reach = [], 256  # no loader keeps more ahead than this
-    for i, s in enumerate(steps):
-        found.append(sum(end <= s.asked for end in ends[i : i + reach]))
-    return found

@@ -25,9 +25,10 @@ from torch.utils.data import DataLoader
 
 from halftime.data.batch import tensors
 from halftime.data.compact import compacted
-from halftime.data.feed import Feed, Ticket, fetch, in_turn
+from halftime.data.feed import Feed, fetch, in_turn
 from halftime.data.helper import SIGNALS, Failed, Maker, as_it_is, settle
 from halftime.data.room import RAISE, fitting
+from halftime.data.served import Early, Ticket
 from halftime.errors import BadData, shorten
 
 Served = Generator[tuple[Ticket, Any]]
@@ -51,15 +52,17 @@ class Ahead:
 
     def __call__(self, feed: Feed, tickets: Iterator[Ticket]) -> Served:
         """Make the batches of tickets."""
-        workers, ahead = self.workers, self.ahead
+        workers, ahead, early = self.workers, self.ahead, Early(tickets)
         if workers and hasattr(feed.dataset, "batch"):
-            return by_threads(feed, tickets, workers, ahead)
+            return early.served(by_threads(feed, early, workers, ahead))
         if workers:
             workers, ahead, text = fitting(partial(_bytes, feed), workers, ahead)
             if text:
                 self.told.append(text)
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
-        return by_processes(feed, tickets, workers, ahead, self.context) if workers else in_turn(feed, tickets)
+        if not workers:
+            return in_turn(feed, tickets)
+        return early.served(by_processes(feed, early, workers, ahead, self.context))
 
 
 def _bytes(feed: Feed) -> int:
@@ -83,7 +86,7 @@ def by_threads(feed: Feed, tickets: Iterator[Ticket], workers: int, ahead: int) 
             waiting.extend((t, pool.submit(make, t)) for t in islice(tickets, workers * ahead - len(waiting)))
             if not waiting:
                 return
-            feed.served.depths.append((feed.served.step + 1, sum(made.done() for _, made in waiting)))
+            feed.served.stood(sum(made.done() for _, made in waiting))
             ticket, made = waiting.popleft()
             try:
                 batch = made.result()
@@ -122,7 +125,7 @@ def by_processes(feed: Feed, tickets: Iterator[Ticket], workers: int, ahead: int
     try:
         while True:
             if (ready := _ready(made)) >= 0:
-                feed.served.depths.append((feed.served.step + 1, ready))
+                feed.served.stood(ready)
             batch = _next(made, helpers, at)
             if batch is _DONE:
                 return

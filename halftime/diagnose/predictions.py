@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 from halftime.errors import writing
 
 Line = dict[str, Any]
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class Predictions:
@@ -83,9 +86,22 @@ class Predictions:
 
 
 def key_of(loader: Any) -> str:
-    """Sixteen characters that a loader keeps when only its workers change: data set, batch size, collate, machine."""
+    """Sixteen characters that a loader keeps when only its workers change.
+
+    They tell apart data set, transform, batch size, collate function, machine, and the program: its network takes part
+    in a step, and is not to be seen from the loader.
+    """
     dataset, collate = getattr(loader, "dataset", loader), getattr(loader, "collate_fn", None)
     size = len(dataset) if hasattr(type(dataset), "__len__") else -1
     names = [f"{getattr(c, '__module__', '')}.{getattr(c, '__qualname__', '')}" for c in (type(dataset), collate)]
-    facts = [*names, size, getattr(loader, "batch_size", None), platform.node()]
+    changes = [_told(getattr(dataset, name, None)) for name in ("transform", "target_transform", "transforms")]
+    program = str(Path(sys.argv[0]).resolve()) if sys.argv and sys.argv[0] else ""
+    facts = [*names, *changes, size, getattr(loader, "batch_size", None), platform.node(), program]
     return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:16]
+
+
+def _told(change: Any) -> str:
+    """A transform in words that are the same in another process."""
+    if hasattr(change, "__qualname__"):
+        return f"{getattr(change, '__module__', '')}.{change.__qualname__}"
+    return f"{type(change).__module__}.{type(change).__qualname__} {ADDRESS.sub('', repr(change))}"

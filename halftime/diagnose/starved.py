@@ -19,6 +19,7 @@ from halftime.run import Run
 ENOUGH = 20  # steps below which nothing is predicted
 MODEL = 0.05  # the model's own error, a standard deviation of the logarithm, before it has a record
 UNTOLD = "The record does not tell work on a core from waiting for a disk: all of it is taken for work."
+UNSEEN = "Nothing has been watched yet: iterate over the loader first."
 LEAST = 0.9  # of the cores, at worst: what is missing beyond that has another reason, and is no rule for more workers
 SHARING = 0.95  # of the cores, left to work where more want one than there are; fitted where the record tells
 UNKNOWN_HAND = 0.0007  # seconds to receive a batch from a worker, where none was seen
@@ -53,10 +54,11 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.steps} steps in {self.seconds:.3g} s: the device waited for data {percent(self.paid)} of the time"
-            + (f", and {percent(self.hidden)} more was hidden behind its work" if self.hidden > 0 else "")
-        ]
+        lines = []
+        if self.steps:
+            hidden = f", and {percent(self.hidden)} more was hidden behind its work" if self.hidden > 0 else ""
+            waited = f"the device waited for data {percent(self.paid)} of the time{hidden}"
+            lines.append(f"{self.steps} steps in {self.seconds:.3g} s: {waited}")
         lines.append(self.said)
         if self.table:
             width = max(len(f.name) for f in self.table)
@@ -101,11 +103,11 @@ def diagnose(
     later = typical(steps, workers, prefetch)
     per_step = math.fsum(s.whole for s in later) / max(1, len(later))
     host_cores = cores() if host_cores is None else host_cores
-    cause, said = shortage(steps, total, workers, host_cores)
+    cause, said = shortage(steps, total, workers, host_cores) if steps else ("nothing", UNSEEN)
     table, own, more = _table(later, workers, prefetch, host_cores, ask, error, per_step)
     return Diagnosis(
         len(steps),
-        total,
+        total if steps else 0.0,
         per_step,
         paid,
         wait - paid,
@@ -220,7 +222,7 @@ def of_run(run: Run, ask: Sequence[int] = (), on_core: float | None = None) -> D
 def steps_of(run: Run, on_core: float = 1.0) -> list[Step]:
     """Steps from a run's record. Served in turn, waiting is making; whoever serves ahead is seen from outside only."""
     waits, wholes = dict(run.series("wait")), dict(run.series("step"))
-    ahead = any(type(method).__name__ == "FastLoader" for method in run.recipe.methods)
+    ahead = bool(list(run.series("queue")))
     found: list[Step] = []
     now = 0.0
     for step in sorted(waits.keys() & wholes.keys()):

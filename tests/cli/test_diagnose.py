@@ -25,6 +25,17 @@ workload = ht.Workload(name="mine", model=lambda: torch.nn.Linear(4, 2), train=R
                        loss=torch.nn.functional.cross_entropy, score=ht.accuracy, target=0.95)
 """
 
+STOP = """
+import os, signal
+asked = []
+
+def loss(outputs, targets):
+    asked.append(0)
+    if len(asked) == 12:
+        os.kill(os.getpid(), signal.SIGINT)
+    return torch.nn.functional.cross_entropy(outputs, targets)
+"""
+
 
 def test_a_sentence_a_table_and_json(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.py").write_text(FILE)
@@ -52,3 +63,11 @@ def test_bad_input_is_one_line(more: list[str], words: str, capsys: pytest.Captu
         main(["diagnose", "digits", *more])
     assert left.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_an_interrupt_promises_nothing_to_go_on_with(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.py").write_text(STOP + FILE.replace("torch.nn.functional.cross_entropy", "loss"))
+    with pytest.raises(SystemExit) as left:
+        main(["diagnose", "mine.py", "--steps", "40"])
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "halftime: interrupted\n"

@@ -176,7 +176,7 @@ def test_parts_of_photographs_are_cut_as_they_are_read(stored, threads, tmp_path
     [
         ({"edge": "wrap"}, "edge must be one of 'reflect', 'zero', not 'wrap'"),
         ({"flip": "both"}, "flip must be one of"),
-        ({"pad": -1}, "pad must be a number of at least 0, not -1"),
+        ({"pad": -1}, "pad must be a whole number of at least 0, not -1"),
         ({"scale": (0.5, 2.0)}, "scale must be two rising numbers above 0, at most 1"),
         ({"ratio": (2.0, 1.0)}, "ratio must be two rising numbers"),
         ({"mean": [0.5]}, "mean has 1 channels and std 0"),
@@ -198,3 +198,31 @@ def test_batches_that_cannot_be_augmented_are_refused():
         Augment(mixup=1.0, classes=3)((PIXELS[:4], torch.zeros(4, 2)), ids, 0, 0)
     with pytest.raises(BadValue, match=r"pad must be smaller than the images' sides, 8x8, not 8"):
         Augment(pad=8)((PIXELS[:4], ids), ids, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"resize": 224}, "resize must be (height, width) in pixels, not 224"),
+        ({"resize": (8, 0)}, "resize must be (height, width) in pixels, not (8, 0)"),
+        ({"resize": (8, 8.5)}, "resize must be"),
+        ({"scale": 0.5}, "scale must be two rising numbers above 0, at most 1, not 0.5"),
+        ({"scale": ("a", "b")}, "scale must be two rising numbers"),
+        ({"scale": (0.5, 2.0)}, "scale must be two rising numbers"),
+        ({"ratio": (2.0, 1.0)}, "ratio must be two rising numbers above 0, not (2.0, 1.0)"),
+        ({"colour": 0.2}, "colour must be three numbers of at least 0 (brightness, contrast, saturation), not 0.2"),
+        ({"colour": (0.1, 0.1)}, "colour must be three numbers"),
+        ({"pad": 1.5}, "pad must be a whole number of at least 0, not 1.5"),
+        ({"cutout": "3"}, "cutout must be a whole number of at least 0, not '3'"),
+        ({"classes": True}, "classes must be a whole number of at least 0, not True"),
+        ({"mixup": float("nan"), "classes": 5}, "mixup must be a number of at least 0, not nan"),
+        ({"mean": 0.5, "std": 0.2}, "mean must be numbers, one a channel, not 0.5"),
+        ({"mean": [0.5], "std": ["x"]}, "std must be numbers above 0, one a channel"),
+        ({"mean": [0.5], "std": [0.0]}, "std must be numbers above 0"),
+    ],
+)
+def test_what_no_augmentation_can_be_is_one_line(given, said):
+    with pytest.raises(BadValue) as error:
+        Augment(**given)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from halftime.data.batch import tensors
 from halftime.data.boxed import BoxedImages
 from halftime.data.boxes import NONE, followed, has_boxes
-from halftime.data.feed import digest
+from halftime.data.feed import Feed, digest
+from halftime.data.pack import Pack, pack
+from halftime.data.storage import to_pack
 
 HEIGHT, WIDTH = 24, 40
 
@@ -98,3 +103,20 @@ def test_the_digest_changes_with_a_box() -> None:
 def test_what_is_no_pair_of_boxes_and_classes_is_left_alone(targets) -> None:
     assert not has_boxes(targets)
     assert followed(targets, lambda boxes: boxes + 1, 8, 8) is targets
+
+
+def test_a_pack_of_them_is_a_training_set_whose_boxes_shrink_with_the_photographs(tmp_path: Path) -> None:
+    images, boxes, classes = painted(6)
+    data = BoxedImages(images, boxes, classes, [0.5], [0.25], shift=2)
+    made = pack(data, tmp_path / "p", sizes=(12,), classes=3)
+    assert made.layout == ["0", {"boxes": "1.boxes", "classes": "1.classes"}]
+    small = Pack(tmp_path / "p").at(12)
+    pixels, targets = small.batch(torch.tensor([4, 1]), torch.Generator())
+    assert pixels.shape == (2, 1, 12, 20)
+    assert torch.equal(targets["boxes"], boxes[[4, 1]] / 2)
+    assert torch.equal(small[4][1]["boxes"], boxes[4] / 2)
+    assert torch.equal(targets["classes"], classes[[4, 1]])
+    served = to_pack(data, tmp_path / "packs")
+    for one, other in zip(*(tensors(Feed(d, 3, seed=0).look()) for d in (data, served)), strict=True):
+        assert torch.equal(one, other)
+    assert served.columns[0].data_ptr() != images.data_ptr()

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
@@ -249,3 +250,74 @@ def test_bad_input_is_one_line():
         with pytest.raises(BadValue, match="memory must be a positive number of bytes"):
             Keeper(DataLoader(Numbers()), memory=0 if wrong == 1.5 else wrong)
     assert Path("/dev/shm").is_dir()
+
+
+@pytest.mark.parametrize(("first", "then"), [([(2, 5)], [(2, 2)]), ([(2, 1)], [(2, 5), (1, 5)]), ([(1, 4)], [(3, 2)])])
+def test_workers_that_persist_keep_the_order_when_they_work_less_far_ahead_or_farther_than_before(first, then):
+    keeper = Keeper(DataLoader(Numbers(), 2, num_workers=1, persistent_workers=True))
+    with keeper:
+        for settings in (first, then, first):
+            keeper.controller = Scripted([Setting(*setting) for setting in settings])
+            assert [i for batch in keeper for i in batch.tolist()] == list(range(SAMPLES))
+
+
+class Rowed:
+    """Hands out its batches as arrays, whose comparison with anything is no truth value; then fails, if it is to."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails = fails
+
+    def __len__(self) -> int:
+        return 12
+
+    def __iter__(self):
+        for first in range(0, 48, 4):
+            yield np.arange(first, first + 4)
+        if self.fails:
+            raise ValueError("the sampler is torn")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sampler_may_hand_out_arrays(workers):
+    keeper = scripted(DataLoader(Numbers(), batch_sampler=Rowed(), num_workers=workers))
+    assert [i for batch in keeper for i in batch.tolist()] == list(range(48))
+
+
+@pytest.mark.parametrize(("workers", "steps"), [(0, 8), (0, 9), (0, 10), (2, 1)])
+def test_an_error_of_the_sampler_is_its_own(workers, steps):
+    before = left()
+    keeper = Keeper(DataLoader(Numbers(), batch_sampler=Rowed(fails=True), num_workers=workers))
+    keeper.controller = Scripted([*[Setting(workers)] * steps, *[Setting(1, 16)] * 20])
+    with pytest.raises(ValueError, match="the sampler is torn"):
+        list(keeper)
+    assert as_it_was(before)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_worker_that_cannot_be_started_loses_no_batch(workers, monkeypatch):
+    def refused(*_: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    keeper, served = Keeper(DataLoader(Numbers(), 2, num_workers=workers)), []
+    keeper.controller = Scripted([Setting(workers), *[Setting(3)] * 40])
+    for batch in keeper:
+        served += batch.tolist()
+        monkeypatch.setattr("multiprocessing.process.BaseProcess.start", refused)
+    assert served == list(range(SAMPLES))
+    assert "Resource temporarily unavailable" in keeper.advice
+    with pytest.raises(BadData, match=r"no worker process can be started \(Resource temporarily unavailable\): "):
+        list(Keeper(DataLoader(Numbers(), 2, num_workers=1)))
+
+
+def test_no_worker_is_started_where_none_is_allowed():
+    keeper, before = Keeper(DataLoader(Numbers(0.01), 6, num_workers=2), workers=0), left()
+    for _ in keeper:
+        assert left()[0] <= before[0]
+    assert (keeper.controller.least, keeper.controller.most) == (0, 0)
+
+
+def test_under_a_limit_it_starts_with_the_fewest_workers():
+    loader = DataLoader(Numbers(), 6, num_workers=2)
+    assert Keeper(loader).controller.setting.workers == 2
+    assert Keeper(loader, memory=1e6).controller.setting.workers == 1
+    assert Keeper(loader, shared_memory=1e6).controller.setting.workers == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from halftime.data import manifest, pack_file, pack_write
+from halftime.data import manifest, pack_file, publish
 from halftime.data import pack as packs
 from halftime.data.crops import resized
 from halftime.data.feed import Feed, Tensors, slices
@@ -237,7 +239,7 @@ class Disk:
 
     def __init__(self, left: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left = left
-        for module, name in ((pack_file, "put"), (pack_file, "settle"), (pack_write, "_sync")):
+        for module, name in ((pack_file, "put"), (pack_file, "settle"), (publish, "sync")):
             monkeypatch.setattr(module, name, self.counting(getattr(module, name)))
         for name in ("mkdir", "rename", "replace"):
             monkeypatch.setattr(Path, name, self.counting(getattr(Path, name)))
@@ -280,7 +282,7 @@ def test_a_full_disk_leaves_the_old_pack_or_none(there, tmp_path):
 
 def test_what_a_killed_packing_left_is_cleared_away(tmp_path):
     pack((PIXELS, LABELS), tmp_path / "p")
-    left = tmp_path / "p" / ".part-999999999-abc"
+    left = tmp_path / "p" / f".part-{publish.HOST}-999999999-abc"
     left.mkdir()
     (left / "0.bin").write_bytes(b"x")
     pack((PIXELS, LABELS), tmp_path / "p")
@@ -344,17 +346,118 @@ def test_where_is_one_of_four(tmp_path):
 
 
 def test_where_goes_by_size(monkeypatch):
-    monkeypatch.setattr(packs, "available_memory", lambda: 4000)
+    monkeypatch.setattr(packs, "memory", lambda: 4000)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3000, 9000))
     assert fitting(1000, CPU) == "memory"
     assert fitting(1001, CPU) == "map"
     assert fitting(1000, torch.device("cuda")) == "device"
     assert fitting(1001, torch.device("cuda")) == "map"
-
-
-def test_available_memory_is_said():
-    assert packs.available_memory() > 2**20
+    monkeypatch.setattr(packs, "memory", lambda: None)  # nobody knows
+    assert fitting(1, CPU) == "map"
 
 
 def test_padding_of_a_batch_without_rows():
     assert padded(torch.zeros(0, 4), torch.zeros(3, dtype=torch.int64), torch.tensor([1])).shape == (1, 0, 4)
+
+
+@pytest.mark.parametrize("sizes", [(4, 4), (3, 4, 3)])
+def test_a_size_is_given_once(sizes, tmp_path):
+    with pytest.raises(BadValue, match=r"sizes are given more than once: \[(4, 4|3, 4, 3)\]"):
+        pack((PIXELS, LABELS), tmp_path / "p", sizes=sizes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_single_sample_is_as_small_as_its_batch(tmp_path):
+    pack(Found(), tmp_path / "p", sizes=(4, 3))
+    small = Pack(tmp_path / "p").at(3)
+    for index in (3, -1):
+        image, found = small[index]
+        images, batch = small.batch(torch.tensor([index % len(small)]), torch.Generator())
+        assert torch.equal(image, images[0])
+        for name, values in batch.items():
+            assert torch.equal(found[name], values[0][: len(found[name])])
+    assert torch.equal(Pack(tmp_path / "p")[3][0], PIXELS[3])
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,)])
+def test_masks_shrink_with_their_image(shape, tmp_path):
+    masks = (PIXELS[:, :1] // 99).expand(-1, *(shape or (1,)), -1, -1).reshape(600, *shape, 8, 6)
+    samples = [{"mask": masks[i], "image": PIXELS[i], "label": i} for i in range(9)]
+    made = pack(samples, tmp_path / "p", sizes=(3, 4))
+    assert made.image == "image"
+    ids, dice = torch.tensor([7, 2]), torch.Generator()
+    for size in (3, 4, 6):
+        data = Pack(tmp_path / "p").at(size)
+        height, width = data.batch(ids, dice)["image"].shape[2:]
+        rows, columns = ((torch.arange(n) + 0.5) * whole / n for n, whole in ((height, 8), (width, 6)))
+        wanted = masks[..., rows.long()[:, None], columns.long()]
+        assert min(height, width) == size
+        assert torch.equal(data.batch(ids, dice)["mask"], wanted[ids])
+        assert torch.equal(data[7]["mask"], wanted[7])
+
+
+def test_masks_of_another_size_than_their_image_have_no_smaller_copies(tmp_path):
+    samples = [{"mask": PIXELS[i, 0, :4], "image": PIXELS[i], "label": i} for i in range(9)]
+    pack(samples, tmp_path / "p")
+    with pytest.raises(BadData, match=r"sample 0: mask has shape .* 8x6"):
+        pack(samples, tmp_path / "q", sizes=(3,))
+    assert not (tmp_path / "q").exists()
+
+
+def test_a_pack_whose_masks_have_no_smaller_copies_is_not_served_at_their_size(tmp_path):
+    import dataclasses
+
+    made = pack(Found(), tmp_path / "p", sizes=(3,))
+    fields = {name: field for name, field in made.fields.items() if name != "1.mask@3"}  # as packs were before
+    (tmp_path / "p" / manifest.NAME).write_text(dataclasses.replace(made, fields=fields).to_json())
+    with pytest.raises(BadValue, match=r"stores no masks at size 3: pack again"):
+        Pack(tmp_path / "p").at(3)
+
+
+@pytest.mark.parametrize("moment", ["before the manifest", "after the manifest"])
+def test_of_two_that_pack_into_one_folder_one_stays(moment, tmp_path, monkeypatch):
+    folder, replace, once = tmp_path / "p", Path.replace, []
+    pack((PIXELS[:9], LABELS[:9]), folder)
+
+    def replaced(path: Path, target: Path) -> Path:
+        if path.suffix == ".json" and not once:
+            once.append(path)
+            if moment == "before the manifest":
+                pack((PIXELS[:20], LABELS[:20]), folder)
+                return replace(path, target)
+            found = replace(path, target)
+            pack((PIXELS[:20], LABELS[:20]), folder)
+            return found
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    pack((PIXELS[:30], LABELS[:30]), folder)
+    assert len(Pack(folder)) == (30 if moment == "before the manifest" else 20)
+    assert manifest.verify(folder) == []
+    assert len([*folder.iterdir()]) == 2
+
+
+def test_a_pack_that_is_replaced_while_it_is_opened_is_one_line(tmp_path, monkeypatch):
+    pack((PIXELS, LABELS), tmp_path / "p")
+
+    def gone(*_: Any, **__: Any) -> Tensor:
+        raise RuntimeError("unable to open file <0.bin> in read-only mode: No such file or directory (2)")
+
+    monkeypatch.setattr(torch, "from_file", gone)
+    with pytest.raises(BadData, match=r"cannot read .*0.bin: .*open it again"):
+        Pack(tmp_path / "p")
+
+
+def test_what_other_machines_leave_is_cleared_by_its_age(tmp_path):
+    folder = tmp_path / "p"
+    pack((PIXELS, LABELS), folder)
+    young, old, mine = (folder / f".part-{host}-1-abc" for host in ("elsewhere", "farther", publish.HOST))
+    for part in (young, old, mine):
+        part.mkdir()
+    long_ago = time.time() - 2 * publish.OLD
+    os.utime(old, (long_ago, long_ago))
+    os.utime(mine, (long_ago, long_ago))
+    pack((PIXELS, LABELS), folder)
+    assert young.exists()
+    assert not old.exists()
+    assert mine.exists()  # process 1 lives, whatever its age

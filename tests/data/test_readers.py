@@ -203,3 +203,13 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     source.write_text("one")
     assert np.array_equal(readers.kept("small", [source], lambda: block), block)
     assert not list((tmp_path / "cache" / "decoded").iterdir())
+
+
+def test_an_interrupt_while_a_file_is_kept_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        readers._write(tmp_path / "kept.npy", np.zeros((1, 3073), np.uint8))
+    assert list(tmp_path.iterdir()) == []

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler, get_worker_info
 
-from halftime.data import startup
+from halftime.data import service, startup
 from halftime.data.service import timed
-from halftime.data.watch import Watch, depths
+from halftime.data.watch import Watch
 from halftime.errors import BadData
 
 
@@ -126,7 +126,7 @@ def test_times_are_told_apart_and_the_slowest_sample_is_named() -> None:
     cpu, blocked = worst.service.fetch
     assert blocked > 0.045 > cpu
     assert worst.step >= 0.002
-    assert len(depths(watched.steps)) == len(watched.steps) == 10
+    assert len(watched.steps) == 10
 
 
 def test_anything_can_be_watched_and_left_early() -> None:
@@ -187,3 +187,22 @@ def test_what_cannot_be_sent_to_workers_is_named() -> None:
     watched = Watch(DataLoader(Lambda(), num_workers=1, multiprocessing_context="spawn"))
     with pytest.raises(BadData, match=r"Lambda.transform .*lambda.* cannot be sent .*num_workers=0"):
         next(iter(watched))
+
+
+@pytest.mark.parametrize(
+    ("options", "samples"),
+    [
+        ({"batch_size": 7}, 7),
+        ({"batch_size": None}, 1),
+        ({"batch_sampler": BatchSampler(range(40), 8, drop_last=False)}, 8),
+        ({"batch_sampler": [[0, 1, 2], [3, 4, 5, 6, 7]] * 5}, 4),
+    ],
+)
+def test_bytes_are_counted_of_a_whole_batch_and_no_clock_is_started(options: Any, samples: int) -> None:
+    twin = timed(DataLoader(Slow(), num_workers=2, **options))
+    service._times().clear()
+    with pytest.warns(UserWarning, match="used instead: none"):
+        assert startup.fit(twin, free=8 * samples)
+    assert service._times().samples == 0
+    twin = timed(DataLoader(Slow(), num_workers=2, **options))
+    assert startup.fit(twin, free=2 * 4 * samples * 8) == []

@@ -155,6 +155,28 @@ def test_threads_work_ahead_and_no_further() -> None:
         assert len(asked) == 6
 
 
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_order_that_fails_is_told_when_a_step_gets_there(workers: int, whole: bool) -> None:
+    def order(seed: int, epoch: int, samples: int) -> torch.Tensor:
+        return torch.arange((18, 12)[epoch])  # of two epochs: nobody has asked for a third
+
+    feed = Feed(Tensors(torch.arange(18)) if whole else Rows(), 6, 0, order, Ahead(workers, 4))
+    assert len(served(feed, 0, "", 5)[0]) == 5
+    with pytest.raises(IndexError):
+        served(feed, 0, "", 6)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_processes_ask_for_whole_batches_where_a_data_set_serves_them(workers: int) -> None:
+    class Doubled(Rows):
+        def served(self, ids: torch.Tensor, seed: int, epoch: int) -> Any:
+            return {"id": 2 * ids + epoch}
+
+    batches, _ = served(Feed(Doubled(), 6, 0, lambda *_: torch.arange(18), Ahead(workers)), 0, "", 4)
+    assert [b["id"].tolist()[0] for b in batches] == [0, 12, 24, 1]
+
+
 def broken(index: int) -> None:
     if index == 5:
         raise KeyError("left\neye")

@@ -117,7 +117,9 @@ def test_few_steps_are_not_enough() -> None:
     found = diagnose([step(i) for i in range(5)])
     assert found.table == ()
     assert "needs 20 steps" in str(found)
-    assert diagnose([]).steps == 0
+    none = diagnose([])
+    assert (none.steps, none.seconds) == (0, 0.0)
+    assert str(none).startswith("Nothing has been watched yet: iterate over the loader first.\nNo what-if table")
 
 
 def test_a_run_records_what_its_steps_waited_for(own_folder: Path) -> None:
@@ -143,3 +145,7 @@ def test_a_run_that_loads_ahead_records_how_deep_its_queue_was(own_folder: Path)
     assert "batches ready" in str(page("r", run)["queue"])  # type: ignore[index]
     bare = ht.train(make_task(), ht.Recipe([SGD(lr=0.1)], steps=5, batch_size=16), quiet=True)
     assert not list(bare.series("queue"))
+    assert all(s.service is None for s in starved.steps_of(run))
+    assert all(s.service is not None for s in starved.steps_of(bare))
+    turn = ht.train(make_task(), ht.Recipe([SGD(lr=0.1), FastLoader(workers=0)], steps=5, batch_size=16), quiet=True)
+    assert all(s.service is not None for s in starved.steps_of(turn))  # in turn: waiting is making

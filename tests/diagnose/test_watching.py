@@ -81,6 +81,32 @@ def test_the_key_stays_when_only_workers_change() -> None:
     assert key(batch_size=4) != key(batch_size=8)
 
 
+class Change:
+    def __call__(self, sample: Any) -> Any:
+        return sample
+
+
+class Shift(Change):
+    def __init__(self, pixels: int) -> None:
+        self.pixels = pixels
+
+    def __repr__(self) -> str:
+        return f"Shift({self.pixels})"
+
+
+def test_the_key_tells_transforms_and_programs_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key(change: Any) -> str:
+        data = Slow()
+        data.transform = change  # type: ignore[attr-defined]
+        return key_of(DataLoader(data))
+
+    keys = [key(change) for change in (None, Change(), Shift(1), Shift(2), str, lambda x: x)]
+    assert len(set(keys)) == 6
+    assert key(Change()) == keys[1]  # wherever in memory it lies
+    monkeypatch.setattr("sys.argv", ["another.py"])
+    assert key(None) != keys[0]
+
+
 def test_what_cannot_be_iterated_is_refused() -> None:
     with pytest.raises(ht.InputError, match="something to iterate over, such as a DataLoader, not 3"):
         ht.watch(3)

@@ -157,7 +157,7 @@ COMMANDS = {
     "show": ["run", "--json"],
     "report": ["records", "--out", "--receipt", "--price", "--bullets", "--json"],
     "ledger": ["what", "receipt", "--json"],
-    "data": ["what", "source", "folder", "--sizes", "--score", "--epochs", "--device", "--out", "--json"],
+    "data": ["what", "source", "folder", "--sizes", "--classes", "--score", "--epochs", "--device", "--out", "--json"],
 }  # fmt: skip
 
 

@@ -76,6 +76,39 @@ def test_other_data_have_another_pack(tmp_path: Path) -> None:
 def test_samples_with_chance_in_them_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="Packed: Rows gives other samples each time"):
         packed(Rows(noise=0.1), str(tmp_path))
+    assert list(tmp_path.iterdir()) == []  # nobody will ever be served from it
+
+
+class Boxes(Rows):
+    """Every sample has another number of boxes, which makes no batch without padding."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:  # type: ignore[override]
+        return torch.zeros(3, 4, 4), {"boxes": torch.ones(index % 3, 4), "classes": torch.zeros(index % 3).long()}
+
+
+def test_samples_that_make_no_batch_by_themselves_make_one_from_the_pack(tmp_path: Path) -> None:
+    _, targets = packed(Boxes(), str(tmp_path)).batch(torch.tensor([1, 2]), torch.Generator())
+    assert targets["boxes"].shape == (2, 2, 4)
+    assert targets["classes"].tolist() == [[0, -1], [0, 0]]
+
+
+class Pieces:
+    """Rows of a longer column, of which a sample takes several."""
+
+    def __init__(self) -> None:
+        self.columns = (torch.arange(12),)
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.columns[0][3 * index : 3 * index + 3], torch.tensor(index)
+
+
+def test_columns_that_are_longer_than_the_data_set_are_read_by_sample(tmp_path: Path) -> None:
+    pieces, labels = packed(Pieces(), str(tmp_path)).batch(torch.tensor([2, 0]), torch.Generator())
+    assert pieces.tolist() == [[6, 7, 8], [0, 1, 2]]
+    assert labels.tolist() == [2, 0]
 
 
 def test_it_promises_rounding_at_most_and_shares_a_slot() -> None:
