@@ -44,6 +44,7 @@ def run(given: argparse.Namespace) -> int:
     from halftime.measure.prior import home
     from halftime.measure.prior import read as read_entries
 
+    read.check_out(given.out, folder=True)
     for name, value, least in (("seeds", given.seeds, FEWEST), ("minutes", given.minutes, 0)):
         if value is not None and not least <= value < math.inf:
             raise BadValue(f"--{name} must be at least {least}, not {value}")
