@@ -74,16 +74,20 @@ def throughput(work: Work, recipe: Recipe) -> list[Point]:
         other = sized(recipe, size, recipe.steps or FEWEST)
         fitting = accumulated(work, other, own) if size > own else other
         if fitting is None:
-            work.note(f"a batch of {size} does not fit, not even in parts of {own}")
+            work.note(f"a batch of {size} cannot be trained, not even in parts of {own}: it does not fit, or diverges")
             break
         recipes.append(fitting)
     if len(recipes) == 1:
         return []
     key = f"curve {' '.join(one.hash for one in recipes)}"
     found = [Pace(**made) for made in work.journal.once(key, lambda: timed(work, recipes))]
+    for one, pace in zip(recipes, found, strict=True):
+        if pace.why:
+            work.note(f"batches of {one.batch_size} could not be timed: {pace.why}")
     points = [
-        Point(one, one.batch_size * pace.ratio / pace.step if pace.step else 0.0, pace)
+        Point(one, one.batch_size * pace.ratio / pace.step, pace)
         for one, pace in zip(recipes, found, strict=True)
+        if not pace.why
     ]
     return sorted(points, key=lambda point: point.size)
 
@@ -117,7 +121,7 @@ def by_time(work: Work, anchor: Anchor) -> tuple[Recipe, list[Trial]] | None:
         The recipe with the size that is clearly best, and its trials; None where the incumbent's stays.
     """
     points = throughput(work, anchor.recipe)
-    if not points:
+    if len(points) < 2:  # fewer than the own size and another one
         return None
     own, top = anchor.recipe.batch_size, knee([(point.size, point.throughput) for point in points])
     shown = ", ".join(f"{point.size}: {point.throughput:.3g}" for point in points)

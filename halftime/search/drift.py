@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 
 from halftime.recipe import Recipe
-from halftime.search.timing import FEWEST, seconds_a_step, shortened
+from halftime.search.timing import FEWEST, attempted, seconds_a_step, shortened
 from halftime.search.view import clock
 from halftime.search.work import Work
 from halftime.train import train
@@ -33,9 +34,12 @@ class Reference:
     def __call__(self) -> None:
         """Look, if it is time."""
         spent = self.work.journal.spent
-        if self.steps and spent - self.steps[-1][0] < self.every:
+        if spent - (self.steps[-1][0] if self.steps else -math.inf) < self.every:
             return
-        step = self.work.journal.once(f"reference {len(self.steps)}", self._measure)
+        step = self.work.journal.once(f"reference {len(self.steps)}", lambda: attempted(self._measure)[0])
+        if step is None:  # the base diverges in so few steps: there is nothing to look at
+            self.every = math.inf
+            return
         self.steps.append((spent, step))
         self.said = self.said or step
         usual = self.steps[0][1]

@@ -31,6 +31,7 @@ LEAST = 1.02  # a change that is not likely to gain so much is given up
 FEWEST = 12  # steps of the shortest comparison
 ALIKE = 9.0  # variances that differ by more are not of one kind
 FURTHEST = 3.0  # a difference in scores counts as at most e to this power in time
+FARTHEST = 50.0  # an end of an interval as well
 
 
 @dataclasses.dataclass
@@ -104,6 +105,8 @@ def race(
         if not all(trial.ended for trial in trials):
             return None, trials, "dropped"
         reference(work, anchor, n)
+        if not differences(work, anchor, trials):  # the incumbent did not end on any of these seeds
+            return None, trials, "dropped"
         gain = gain_of(work, anchor, trials, pace)
         if settled(gain) or pace.error > OUTWEIGHS * anchor.sd / anchor.slope / math.sqrt(n):
             break  # or it is the timing that is unclear, and seeds tell nothing of that
@@ -138,7 +141,12 @@ def gain_of(work: Work, anchor: Anchor, trials: Sequence[Trial], pace: Pace) -> 
     centre = time + math.log(pace.ratio)
     error = math.hypot(sd / anchor.slope / math.sqrt(n), pace.error)
     low, high = centre - quantile(SURE, freedom) * error, centre + quantile(HOPE, freedom) * error
-    return Gain(math.exp(centre), math.exp(low), math.exp(high), n, mean, pace.ratio)
+    return Gain(_exp(centre), _exp(low), _exp(high), n, mean, pace.ratio)
+
+
+def _exp(value: float) -> float:
+    """Finite, and above 0, whatever the noise: an interval from next to nothing to next to everything says as much."""
+    return math.exp(max(-FARTHEST, min(FARTHEST, value)))
 
 
 def learn(work: Work, anchor: Anchor, trials: Sequence[Trial]) -> None:
@@ -189,7 +197,8 @@ def anchored(
     freedom = len(long) + len(short) - 2
     noise = math.sqrt(spread / freedom) if spread and freedom else 0.0
     at, trials = (half, short) if all(t.ended for t in short) and half >= FEWEST else (steps, long)
-    slope = max(rise, noise, 1e-12 + 1e-6 * abs(goal))
+    kept = before.slope if before is not None and not rise > 0 and not noise else 0.0  # nothing new was learned of it
+    slope = max(rise, noise, kept, 1e-12 + 1e-6 * abs(goal))
     incumbent = of_length(recipe, at)
     if before is None:  # later incumbents were tuned when they were tried; the first must be no worse off
         tuned, _ = retuned(work, incumbent, rate_of(incumbent), at)

@@ -7,13 +7,15 @@ it takes the same decisions without training anything twice, until it comes to w
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from halftime.errors import BadData
+from halftime.errors import BadData, BadValue, writing
 from halftime.ledger.lines import Record, Writer, read
 from halftime.ledger.store import Ledger
 from halftime.run import attempt_files
@@ -45,6 +47,7 @@ class Journal:
         self.known: dict[str, Record] = {r["key"]: r for r in before if r["kind"] == "made"}
         self.decided: list[Record] = [r for r in before if r["kind"] == "decision"]
         self.resumed = bool(before)
+        self.began = before[0]["t"] if before else time.time()  # of the first attempt
         self.spent, self._asked, self._at = 0.0, set[str](), 0
         self.log = Writer(ledger.attempt(folder))
         self._mark = time.perf_counter()
@@ -87,6 +90,24 @@ class Journal:
             return False
         self.log.record("decision", durable=True, **content)
         return True
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Inside, no other process works on this search; the system frees it if the process dies.
+
+    Raises:
+        BadValue: one does.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadValue(f"{folder.name} is still running elsewhere: let it end, or stop it first") from None
+        yield
 
 
 def records(folder: Path) -> list[Record]:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from halftime.ledger.resume import identity
-from halftime.ledger.store import Ledger
 from halftime.measure.proof import Proof
 from halftime.measure.sequential import ALPHA, Design
 from halftime.recipe import Recipe
@@ -17,7 +16,7 @@ from halftime.search.journal import records
 from halftime.search.length import CHECKS, Short
 from halftime.search.prove import prove
 from halftime.search.records import Bar, Decision, Found
-from halftime.search.retune import added, of_length, rate_of
+from halftime.search.retune import added, of_length, rate_of, unrated
 from halftime.search.start import FEWEST_PAIRS, Start
 from halftime.search.work import Work
 
@@ -66,7 +65,8 @@ def concluded(work: Work, began: Start, recipe: Recipe, proof: bool = True) -> F
 
 def _chosen(work: Work, recipe: Recipe) -> None:
     """Write down that a recipe was tuned, which a proof asks for."""
-    work.journal.log.record("chosen", rate=rate_of(recipe), rates=_rates(work), why="re-tuned after each change",
+    rates = work.rated.get(unrated(recipe), 0)
+    work.journal.log.record("chosen", rate=rate_of(recipe), rates=rates, why="re-tuned after each change",
                             recipe=recipe.to_dict(), recipe_hash=recipe.hash)  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def _proved(work: Work, began: Start, recipe: Recipe, k: int) -> dict[str, Any]:
     most = min(MOST, max(FEWEST_PAIRS, int((work.limit - work.journal.spent) / pair)))
     most = int(work.journal.once(f"most pairs {k}", lambda: most))
     first = SEEDS + k * APART
-    found = _finished(place.ledger, began.base, recipe, first) or prove(
+    found = _finished(work, began.base, recipe, first) or prove(
         place.workload, began.base, recipe, sequential=Design(most=most, alpha=ALPHA / 2), first=first,
         device=place.device, ledger=place.ledger, quiet=True, source=place.source,
     )  # fmt: skip
@@ -95,13 +95,17 @@ def _proved(work: Work, began: Start, recipe: Recipe, k: int) -> dict[str, Any]:
     }
 
 
-def _finished(ledger: Ledger, base: Recipe, fast: Recipe, first: int) -> Proof | None:
-    """A proof of the same recipes on the seeds of a search that has ended."""
+def _finished(work: Work, base: Recipe, fast: Recipe, first: int) -> Proof | None:
+    """The proof that an earlier attempt of this search had ended, if there is one."""
+    ledger = work.place.ledger
+    about = identity(work.workload, base, 0, work.place.source)["workload"]
     for folder in reversed(ledger.proofs):
         lines = records(folder) if attempt_files(folder) else []
-        arms = lines and (lines[0].get("base"), lines[0].get("fast"), (lines[0].get("seeds") or [0])[0])
-        if arms == (base.to_dict(), fast.to_dict(), first) and any(line["kind"] == "judged" for line in lines):
-            return Proof.load(folder, ledger)
+        if not lines or lines[0]["t"] < work.journal.began:
+            continue
+        asked = tuple(lines[0].get(key) for key in ("workload", "base", "fast")), (lines[0].get("seeds") or [0])[0]
+        if asked == ((about, base.to_dict(), fast.to_dict()), first) and lines[-1]["kind"] == "end":
+            return Proof.load(folder, ledger) if any(line["kind"] == "judged" for line in lines) else None
     return None
 
 
@@ -145,7 +149,7 @@ def unreached(work: Work, began: Start, short: Short) -> Found:
         text = f"nothing found: no shorter recipe reached the goal on all of {CHECKS} seeds; {short.why}"
         return ended(work, began, "nothing found", text)
     got = f"the best ended at {best:.4g}" if math.isfinite(best) else "no training of it was begun"
-    text = f"out of reach: the target {work.workload.target:g} was not met on {CHECKS} seeds, {got}; {short.why} steps"
+    text = f"out of reach: the target {work.workload.target:g} was not met on {CHECKS} seeds, {got}; {short.why}"
     return ended(work, began, "out of reach", text)
 
 
@@ -173,7 +177,8 @@ def waterfall(
         mine = one.methods and all(name in here for name in one.methods)
         sized = one.change.startswith("batch size") and one.recipe.get("batch_size") == recipe.batch_size
         again = {bar.change.lstrip("+ ").partition("(")[0] for bar in bars} & set(one.methods)
-        stands = one.verdict in ("kept", "promising") and one.stage != "leave one out"
+        stands = one.verdict == "kept" if one.stage != "opening" else one.verdict in ("kept", "promising")
+        stands = stands and one.stage != "leave one out"
         if stands and one.gain and (mine or sized) and not again:
             bars.append(Bar(one.change, one.gain.ratio, one.gain.low, one.gain.high))
     rest = whole / math.prod(bar.ratio for bar in bars)
@@ -205,8 +210,3 @@ def _held(work: Work, recipe: Recipe) -> float:
     """Seconds for which such a run held the device."""
     mine = [t.held for t in work.trials if t.recipe == recipe.hash]
     return max(mine, default=0.0)
-
-
-def _rates(work: Work) -> int:
-    """Different rates that were tried after changes."""
-    return len({one.rate[1] for one in work.decisions if one.rate[1]})

@@ -14,7 +14,7 @@ from halftime.search.combine import paced
 from halftime.search.gains import Anchor
 from halftime.search.records import Decision, Gain, Pace, Trial, Verdict
 from halftime.search.retune import rate_of, retuned
-from halftime.search.switches import clear, timed, words
+from halftime.search.switches import judge, timed
 from halftime.search.work import Work, first
 
 DOUBTFUL = 0.95  # without it, so many times as fast: near enough to 1 to do without, where it is not clear
@@ -75,11 +75,12 @@ def pruned(work: Work, anchor: Anchor, base: Recipe, order: list[str]) -> Recipe
 
 def _slower(work: Work, anchor: Anchor, less: Recipe) -> tuple[bool, str, Gain | None]:
     """Whether an exact change still pays: timed against the recipe without it."""
-    found, _ = timed(work, less, anchor.recipe, anchor.steps)
-    if not found.ratio:
-        return True, f"without it: {found.why}", None
+    found, again = timed(work, less, anchor.recipe, anchor.steps)
+    verdict, why = judge(found, again, anchor.steps)
+    if not found.ratio:  # too long: what it needs to start is not earned back; else nobody knows, and it stays
+        return verdict != "too long", f"with it: {why}", None
     gain = Gain(1 / found.ratio, 1 / found.high, 1 / found.low, found.rounds, 0.0, 1 / found.ratio)
-    return clear(found), f"with it {words(found)}", gain
+    return verdict == "kept", f"with it {why}", gain
 
 
 def _missed(

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-Verdict = Literal["kept", "promising", "dropped", "not clear", "refused", "failed", "too long"]
+Verdict = Literal["kept", "promising", "dropped", "refused", "failed", "too long"]
 
 
 @dataclasses.dataclass(frozen=True)

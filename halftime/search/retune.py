@@ -119,12 +119,23 @@ def retuned(work: Work, recipe: Recipe, rate: float | None, steps: int) -> tuple
     centre = (rate or 0.0) * ahead if rate else min(losses, key=lambda r: losses[r])
     look([_digits(centre * WARM**k) for k in (-1, 0, 1)])
     grow(WARM)
+    work.rated[unrated(recipe)] = len(losses)
     if min(losses.values()) == math.inf:
         return recipe, trials
     middle = losses[_digits(centre)]
     if middle - min(losses.values()) <= CLEARLY * abs(middle):
         return changed(recipe, lr=_digits(centre / ahead)), trials
     return changed(recipe, lr=_digits(rates.lowest(losses) / ahead)), trials
+
+
+def unrated(recipe: Recipe) -> str:
+    """A recipe whatever its rate, its length, and what changes no number in it."""
+    optimizer = recipe.get("optimizer")
+    assert optimizer is not None, "only what has a rate is asked"
+    exact = [type(m).__name__ for m in recipe.methods if m.exact]
+    rest = recipe.minus(type(optimizer).__name__, *exact).replace(steps=1, micro_batch=None)
+    fields = {k: v for k, v in optimizer.to_dict().items() if k != "lr" and not k.endswith("_lr")}
+    return f"{rest.hash} {type(optimizer).__name__} {sorted(fields.items())}"
 
 
 def loss_of(trial: Trial) -> float:

@@ -8,6 +8,7 @@ stands in a file of its own; this one gives them their shares of the time, and s
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from halftime.search.candidates import Candidate, Queue, candidates, facts_of, n
 from halftime.search.drift import Reference
 from halftime.search.engine import Pool
 from halftime.search.gains import Anchor
-from halftime.search.journal import Journal, records
+from halftime.search.journal import Journal, alone, records
 from halftime.search.leap import leapt
 from halftime.search.machine import kept_settings, try_settings
 from halftime.search.prune import pruned
@@ -112,9 +113,12 @@ def search(
     if isinstance(engine, Pool):
         engine.check(source)
     folder, limit = _begun(ledger, asked, minutes, resume)
-    journal, view = Journal(ledger, folder), View(quiet, price)
-    work = Work(Place(workload, ledger, folder.name, device, source), journal, view, 60 * limit, engine, block)
-    with journal.log, kept_settings():
+    with contextlib.ExitStack() as ending:
+        ending.enter_context(alone(folder))
+        journal, view = Journal(ledger, folder), View(quiet, price)
+        work = Work(Place(workload, ledger, folder.name, device, source), journal, view, 60 * limit, engine, block)
+        ending.enter_context(journal.log)
+        ending.enter_context(kept_settings())
         journal.log.record(
             "start", durable=True, search=folder.name, minutes=limit, fingerprint=fingerprint(where), **asked
         )
@@ -183,7 +187,10 @@ def _searched(work: Work, plan: Plan) -> Found:
     recipe = short.recipe
     work.reserved = began.proof(work.limit, outcome.likely(work, began, recipe)) if plan.proof else 0.0
     with work.share("leave one out", 1.0):
-        recipe = _left_out(work, began, anchor, short, recipe, names)
+        try:
+            recipe = _left_out(work, began, anchor, short, recipe, names)
+        except OutOfTime:
+            work.note("the time was over while one change after the other was left out: the recipe stays whole")
     return outcome.concluded(work, began, recipe, plan.proof)
 
 
@@ -210,7 +217,8 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
     anchor = _quicker(work, plan, anchor, anew)
     facts = facts_of(work.workload, anchor.recipe, where)
     seen = {m for d in work.decisions for m in d.methods if d.stage == "opening"}
-    seen |= {type(method).__name__ for method in began.base.methods}
+    if plan.named is None:  # another setting of what the base has is tried where it was asked for
+        seen |= {type(method).__name__ for method in began.base.methods}
     queue = Queue(candidates(anchor.recipe, plan.known, plan.named, where, facts))
     queue.waiting = [one for one in queue.waiting if type(one.methods[0]).__name__ not in seen]
     with work.share("methods", SHARES["methods"]):

@@ -160,7 +160,7 @@ def try_switches(work: Work, recipe: Recipe, steps: int, offered: Sequence[Switc
                      gain, seconds=round(work.journal.spent - began, 3), recipe=changed.to_dict())
         )  # fmt: skip
         recipe = changed if verdict == "kept" else recipe
-        if last.ratio < HOPELESS or verdict == "too long":
+        if 0 < last.ratio < HOPELESS or verdict == "too long":
             hopeless.add(type(switch.method))
     return recipe
 

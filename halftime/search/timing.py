@@ -15,13 +15,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.data import Subset
 
 from halftime.data.feed import slices
-from halftime.errors import StorageError
+from halftime.errors import Diverged, StorageError
 from halftime.measure.statistics import LEVEL, quantile, spread
 from halftime.recipe import Recipe
 from halftime.run import Run
@@ -36,6 +36,7 @@ STARTING = 2  # steps of a block that do not count: the first pays for whatever 
 ROUNDS, LEAST = 6, 3
 PATIENCE = 30.0  # seconds for all blocks of a recipe that takes long to begin, such as one that compiles
 BEHIND = 0.9  # two rounds that are both slower than so are enough
+_Made = TypeVar("_Made")
 Block = tuple[float, ...]  # seconds a step, seconds needed once, seconds of compiling
 JUDGED = 256  # validation samples; how long a block is judged is not timed, but waited for
 
@@ -68,10 +69,7 @@ def pace(
         patience: seconds of compiling beyond which nothing more is timed: it would not be earned back.
 
     Returns:
-        The ratio of seconds a step. Where the second recipe cannot be trained, its `why` says so.
-
-    Raises:
-        HalftimeError: the first cannot be trained.
+        The ratio of seconds a step. Where one of the recipes cannot be trained, its `why` says so.
     """
     short = shortened(workload)
     with tempfile.TemporaryDirectory() as folder:
@@ -80,31 +78,52 @@ def pace(
             run = train(short, recipe.replace(steps=steps), ledger=folder, device=device, quiet=True)
             return *seconds_a_step(run), run.spans.get("compile", 0.0)
 
-        block(first, FEWEST)
-        steps = min(MOST, max(FEWEST, math.ceil(least / block(first, FEWEST)[0]))) * longer
-        try:
-            began = time.perf_counter()
-            compiling = _inside(within, lambda: block(second, FEWEST))[2]  # later blocks find much of it in a cache
-        except StorageError:
-            raise
-        except Exception as error:
-            return Pace(0.0, 0.0, 0.0, 1.0, 0, steps, 0.0, 0.0, ": ".join(failure(error)))
+        usual, why = attempted(lambda: [block(first, FEWEST) for _ in range(2)][1])
+        if usual is None:
+            return untimed(f"failed: what it would be compared with could not be timed: {why}")
+        steps = min(MOST, max(FEWEST, math.ceil(least / usual[0]))) * longer
+        began = time.perf_counter()
+        made, why = attempted(lambda: _inside(within, lambda: block(second, FEWEST)))
+        if made is None:
+            return untimed(why, steps)
+        compiling = made[2]  # later blocks find much of it in a cache
         if compiling > patience:
-            return Pace(0.0, 0.0, 0.0, 1.0, 0, steps, 0.0, compiling, f"{TOO_LONG} {compiling:.1f} s of compiling")
+            return dataclasses.replace(untimed(f"{TOO_LONG} {compiling:.1f} s of compiling", steps), startup=compiling)
         rounds = max(LEAST, min(rounds, int(PATIENCE / (time.perf_counter() - began))))
         taken: list[dict[str, Block]] = []
         dice = random.Random(f"{first.hash} {second.hash} {longer}")
+        arms = [("first", first), ("second", second), *[("again", first)] * checked]
+
+        def turn() -> dict[str, Block]:
+            around = {"second": within}
+            return {
+                name: _inside(around.get(name, contextlib.nullcontext), lambda r=recipe: block(r, steps))  # type: ignore[misc]
+                for name, recipe in dice.sample(arms, len(arms))
+            }
+
         for _ in range(rounds):
-            order = [("first", first), ("second", second), *[("again", first)] * checked]
-            dice.shuffle(order)
-            turn: dict[str, Block] = {}
-            for name, recipe in order:
-                around = within if name == "second" else contextlib.nullcontext
-                turn[name] = _inside(around, lambda r=recipe: block(r, steps))  # type: ignore[misc]
-            taken.append(turn)
+            one, why = attempted(turn)
+            if one is None:  # whichever of the two: they cannot be compared over so many steps
+                return untimed(why, steps)
+            taken.append(one)
             if len(taken) > 1 and all(t["first"][0] < BEHIND * t["second"][0] for t in taken):
                 break
     return compared(taken, steps, compiling)
+
+
+def attempted(timed: Callable[[], _Made]) -> tuple[_Made | None, str]:
+    """What a block came to, or None and the reason: one that diverges, crashes or needs too much memory is a result."""
+    try:
+        return timed(), ""
+    except StorageError:
+        raise
+    except Exception as error:
+        return None, ": ".join(failure(error))
+
+
+def untimed(why: str, steps: int = 0) -> Pace:
+    """The pace of what could not be timed."""
+    return Pace(0.0, 0.0, 0.0, 1.0, 0, steps, 0.0, 0.0, why)
 
 
 def _inside(within: Callable[[], AbstractContextManager[object]], timed: Callable[[], Block]) -> Block:
@@ -142,38 +161,47 @@ def curve(
         rounds: blocks of each; one more is a warm-up.
         least: seconds that a block takes at least, as far as its steps are not too many.
 
-    Raises:
-        HalftimeError: one of them cannot be trained.
+    Returns:
+        A pace each; the `why` of one that cannot be trained says so, and of all where it is the first.
     """
     short = shortened(workload)
     with tempfile.TemporaryDirectory() as folder:
+        steps = [FEWEST] * len(recipes)
+        lost: dict[int, str] = {}  # those that cannot be timed, and why
 
-        def block(recipe: Recipe, steps: int) -> float:
-            run = train(short, recipe.replace(steps=steps), ledger=folder, device=device, quiet=True)
-            return seconds_a_step(run)[0]
+        def block(k: int) -> float:
+            recipe = recipes[k].replace(steps=steps[k])
+            made, why = attempted(
+                lambda: seconds_a_step(train(short, recipe, ledger=folder, device=device, quiet=True))[0]
+            )
+            if made is None:
+                lost[k] = why
+            return made or math.inf
 
-        first = [block(recipe, FEWEST) for recipe in recipes]
-        steps = [min(MOST, max(FEWEST, math.ceil(least / seconds))) for seconds in first]
+        steps = [min(MOST, max(FEWEST, math.ceil(least / block(k)))) for k in range(len(recipes))]
         turns: list[list[float]] = [[0.0] * len(recipes) for _ in range(rounds)]
         dice = random.Random(" ".join(recipe.hash for recipe in recipes))
         for turn in turns:
             for k in dice.sample(range(len(recipes)), len(recipes)):
-                turn[k] = block(recipes[k], steps[k])
-    return [
-        compared([{"first": (turn[0], 0.0), "second": (turn[k], 0.0)} for turn in turns], steps[k])
-        for k in range(len(recipes))
-    ]
+                turn[k] = math.inf if k in lost else block(k)
+
+    def one(k: int) -> Pace:
+        if why := lost.get(0, lost.get(k, "")):
+            return untimed(why, steps[k])
+        return compared([{"first": (turn[0], 0.0), "second": (turn[k], 0.0)} for turn in turns], steps[k])
+
+    return [one(k) for k in range(len(recipes))]
 
 
 def seconds_a_step(run: Run) -> tuple[float, float]:
     """(mean seconds of a step after the first ones, seconds of training beyond so many for every step).
 
     Raises:
-        RuntimeError: the run diverged before it could be timed.
+        Diverged: before it could be timed.
     """
     spans = [seconds for step, seconds in run.series("step") if step > STARTING and seconds is not None]
     if run.state != "finished" or not spans:
-        raise RuntimeError(run.reason or f"the run is {run.state}")
+        raise Diverged(run.reason or f"the run is {run.state}")
     step = math.fsum(spans) / len(spans)
     return max(step, 1e-9), run.seconds - step * run.steps
 

@@ -100,9 +100,14 @@ def trained(place: Place, job: Job, before: Sequence[Run] = ()) -> Trial:
         return Trial(**about, state=state, reason=reason)  # type: ignore[arg-type]
     return Trial(
         **about, steps=run.steps, run=run.id, state=run.state, reason=run.reason, seconds=run.seconds,  # type: ignore[arg-type]
-        held=run.device_seconds, hit=run.hit[1] if run.hit else None, score=run.score,
-        loss=run.evaluations[-1].loss if run.evaluations else None,
+        held=run.device_seconds, hit=run.hit[1] if run.hit else None, score=_finite(run.score),
+        loss=_finite(run.evaluations[-1].loss if run.evaluations else None),
     )  # fmt: skip
+
+
+def _finite(value: float | None) -> float | None:
+    """A score that is no number, such as the correlation of a constant, is none."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def failure(error: Exception) -> tuple[str, str]:
@@ -142,6 +147,7 @@ class Work:
     notes: list[str] = dataclasses.field(default_factory=list)
     settings: list[str] = dataclasses.field(default_factory=list)  # of the process, as a program writes them
     trials: list[Trial] = dataclasses.field(default_factory=list)
+    rated: dict[str, int] = dataclasses.field(default_factory=dict)  # learning rates tried, by what has them
     watch: Callable[[], None] | None = None  # looks at the machine's speed now and then
 
     def __post_init__(self) -> None:

@@ -1,0 +1,163 @@
+"""Whatever a trial does, the search goes on, and says only what its records carry."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from halftime.errors import BadValue
+from halftime.methods import EMA, ChannelsLast, OneCycle
+from halftime.places import Method, Places
+from halftime.search import prune, work
+from halftime.search.batch import throughput
+from halftime.search.gains import Anchor, anchored, gain_of, race
+from halftime.search.journal import alone
+from halftime.search.outcome import waterfall
+from halftime.search.records import Decision, Gain, Pace, Trial
+from halftime.search.retune import retuned, unrated
+from halftime.search.timing import TOO_LONG, curve, pace
+from halftime.search.work import Job, trained
+from tests.search.planted import BASE, searched, task
+from tests.search.test_search_parts import EVEN, anchor
+from tests.search.test_search_parts import work as some_work
+
+
+@dataclasses.dataclass(frozen=True)
+class Late(Method):
+    """Blows up after more steps than the first block has."""
+
+    steps: int = 14
+
+    def start(self, model: Any, optimizer: Any, feed: Any) -> Any:
+        return _Late(feed, self.steps)
+
+
+class _Late(Places):
+    def __init__(self, feed: Any, steps: int) -> None:
+        self.feed, self.steps = feed, steps
+
+    def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
+        return inputs * (float("nan") if self.feed.served.step > self.steps else 1.0), targets
+
+
+def test_a_recipe_that_diverges_in_a_later_block_is_a_result_of_timing() -> None:
+    found = pace(task(), BASE, BASE.plus(Late()), device="cpu", rounds=3, least=0.05)
+    assert (found.ratio, found.why.split(":")[0]) == (0.0, "crashed")
+    found = pace(task(), BASE.plus(Late()), BASE, device="cpu", rounds=3, least=0.05)
+    assert "failed" in found.why or "crashed" in found.why
+
+
+def test_a_batch_size_that_cannot_be_timed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = curve(task(), [BASE, BASE.plus(Late(2)), BASE], device="cpu", least=0.01)
+    assert second.why
+    assert not first.why
+    assert third.ratio > 0
+    assert all(one.why for one in curve(task(), [BASE.plus(Late(2)), BASE], device="cpu", least=0.01))
+    around = some_work(tmp_path)
+    broken = {"why": "crashed: planted", "ratio": 0.0}
+    paces = [dataclasses.asdict(EVEN), dataclasses.asdict(EVEN) | broken]
+    monkeypatch.setattr("halftime.search.batch.timed", lambda work, recipes: (paces * 3)[: len(recipes)])
+    points = throughput(around, BASE)
+    assert points
+    assert all(point.throughput > 0 for point in points)
+    assert any("could not be timed: crashed: planted" in note for note in around.notes)
+
+
+def test_a_score_that_is_no_number_is_no_score(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def odd_at_the_end(outputs: Any, targets: Any) -> Any:
+        asked.append(1)
+        return (outputs - targets).abs().mean() * (math.inf if len(asked) > 1 else 1.0)
+
+    odd = dataclasses.replace(task(), score=odd_at_the_end)
+    place = dataclasses.replace(some_work(tmp_path).place, workload=odd)
+    trial = trained(place, Job("base", BASE.replace(steps=4), 0))
+    assert trial.state == "finished"
+    assert trial.score is None
+    assert not trial.ended
+
+
+def test_a_gain_stays_finite_where_the_slope_tells_nothing(tmp_path: Path) -> None:
+    here = anchor([1.0, 1.0], slope=1e-9, squares=1.0, freedom=2)
+    around = some_work(tmp_path)
+    found = gain_of(around, here, [Trial("", "", seed, 10, score=score) for seed, score in enumerate([0.0, 2.0])], EVEN)
+    assert 0 < found.low < found.high < math.inf
+
+
+def test_an_incumbent_that_did_not_end_settles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    around = some_work(tmp_path)
+    lost = Trial("", "", 0, state="failed", reason="planted")
+    here = Anchor(BASE.replace(steps=10), {seed: dataclasses.replace(lost, seed=seed) for seed in (20000, 20001)}, 0.1)
+
+    def all_end(_: Any, wanted: Any, judged: bool = False) -> list[Trial]:
+        return [Trial("", "", seed, 10, score=1.0) for _, seed in wanted]
+
+    monkeypatch.setattr(work.Work, "together", all_end)
+    gain, _, verdict = race(around, here, BASE, EVEN)
+    assert (gain, verdict) == (None, "dropped")
+
+
+def test_a_slope_that_was_measured_is_kept_where_nothing_new_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = [Trial("", "", seed, 24, score=1.0) for seed in (20000, 20001)]
+    monkeypatch.setattr(work.Work, "together", lambda *_, **__: alike)
+    before = anchor([1.0, 1.0], slope=0.07)
+    assert anchored(some_work(tmp_path), BASE, 24, -0.5, before).slope == pytest.approx(0.07)
+
+
+def test_the_time_that_runs_out_while_leaving_out_costs_only_that(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def over(*_: Any) -> Any:
+        raise work.OutOfTime
+
+    monkeypatch.setattr("halftime.search.search._left_out", over)
+    found = searched(ledger=tmp_path, proof=False)
+    assert any("the recipe stays whole" in note for note in found.notes)
+    assert found.verdict in ("not shown", "nothing found")
+
+
+def test_two_searches_never_share_a_folder(tmp_path: Path) -> None:
+    with alone(tmp_path / "s1"), pytest.raises(BadValue, match="s1 is still running"), alone(tmp_path / "s1"):
+        pass
+    with alone(tmp_path / "s1"):
+        pass
+
+
+def test_what_is_never_earned_back_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = Pace(0.0, 0.0, 0.0, 1.0, 0, 0, 0.0, 0.0, f"{TOO_LONG} compiling alone takes more")
+    unknown = dataclasses.replace(never, why="crashed: planted")
+    for found, stays in ((never, False), (unknown, True)):
+        monkeypatch.setattr(prune, "timed", lambda *_, one=found: (one, None))
+        assert prune._slower(some_work(tmp_path), anchor([1.0]), BASE)[0] is stays
+
+
+def test_the_waterfall_shows_a_change_as_large_as_it_was_when_it_was_taken() -> None:
+    gain = Gain(1.05, 0.98, 1.1, 2, 0.0, 1.0)
+    methods = {"EMA": EMA().to_dict()}
+    maybe = Decision("methods", "+ EMA()", "promising", "", methods, gain)
+    taken = Decision("pairs", "+ EMA()", "kept", "", methods, dataclasses.replace(gain, ratio=1.3, low=1.1))
+    bars = waterfall([maybe, taken], BASE, BASE.plus(EMA()), 1.5)
+    assert [bar.ratio for bar in bars][:-1] == [1.3]
+    opening = dataclasses.replace(maybe, stage="opening")
+    assert waterfall([opening], BASE, BASE.plus(EMA()), 1.5)[0].ratio == 1.05
+
+
+def test_the_rates_of_a_recipe_are_those_that_were_tried_for_it(tmp_path: Path) -> None:
+    around = some_work(tmp_path)
+    tuned, tried = retuned(around, BASE, 0.1, 16)
+    rates = {trial.recipe for trial in tried}
+    assert around.rated[unrated(tuned.replace(steps=99).plus(ChannelsLast()))] == len(rates) >= 3
+    assert unrated(tuned.plus(EMA())) not in around.rated
+
+
+def test_another_setting_of_what_the_base_has_is_tried_where_it_is_asked_for(tmp_path: Path) -> None:
+    found = searched(ledger=tmp_path, methods=[OneCycle(warmup=0.4)], proof=False)
+    assert any("warmup=0.4" in one.change for one in found.decisions)
+    assert not any("Quick" in one.change for one in found.decisions)
