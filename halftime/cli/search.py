@@ -52,8 +52,8 @@ def run(given: argparse.Namespace) -> int:
     workload, known, source = read.workload(given.workload)
     default = Recipe([read.method(text) for text in DEFAULT], epochs=10)
     base = read.recipe(given.base, known) if given.base else default
-    texts = read.several(given.methods) if given.methods is not None else None
-    methods = texts and [read.method(text, known) if "(" in text else text for text in texts]
+    texts = None if given.methods is None else read.several(given.methods)
+    methods = None if texts is None else [read.method(text, known) if "(" in text else text for text in texts]
     try:
         with _engine(given) as engine:
             found = search(

@@ -1,4 +1,4 @@
-"""`halftime search` around the search itself: what it is given, and what is left of an outcome that cannot be written."""
+"""`halftime search` around the search itself: what it is given, and an outcome that cannot be written."""
 
 from __future__ import annotations
 

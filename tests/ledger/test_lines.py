@@ -147,7 +147,9 @@ def test_a_device_that_failed_still_gets_an_end(path, monkeypatch, flushed):
             if flushed:
                 monkeypatch.setattr("halftime.ledger.lines._Copy.done", lambda _: False)
                 log.flush(wait=False)
-                monkeypatch.setattr("halftime.ledger.lines._Copy.read", lambda copy: dead() if copy._scalars else iter(()))
+                monkeypatch.setattr(
+                    "halftime.ledger.lines._Copy.read", lambda copy: dead() if copy._scalars else iter(())
+                )
             else:
                 monkeypatch.setattr(torch, "stack", dead)
             raise torch.AcceleratorError("CUDA error: device-side assert triggered")

@@ -76,7 +76,12 @@ def test_the_p_value_of_an_effect_is_students(logs: list[float]) -> None:
 
 
 def test_the_p_value_of_what_is_open_is_one() -> None:
-    for effect in (Effect(None, why="a run failed"), Effect(2.0), Effect(2.0, 0.0, 3.0, 5), Effect(0.5, 0.4, math.inf, 5)):
+    for effect in (
+        Effect(None, why="a run failed"),
+        Effect(2.0),
+        Effect(2.0, 0.0, 3.0, 5),
+        Effect(0.5, 0.4, math.inf, 5),
+    ):
         assert shares.p_value(effect) == 1.0
     assert shares.p_value(Effect(2.0, 2.0, 2.0, 3)) == 0.0
     assert shares.p_value(Effect(1.0, 1.0, 1.0, 3)) == 1.0
