@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import math
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -275,6 +276,27 @@ def test_a_killed_process_is_followed_and_two_share(own_folder: Path, capsys: py
     done = [sum('"kind":"try"' in line for line in path.read_text().splitlines()) for path in files]
     assert len(files) == 3
     assert sum(done) in (len(ended), len(ended) - 1)  # one may have ended just before the kill
+
+
+def test_helpers_end_at_once_with_the_tune(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is still at its start would find no tune to join, and begin another."""
+    from halftime.cli import tune as verb
+
+    real, started = subprocess.Popen, []
+
+    def begins(_: list[str], **how: Any) -> Any:
+        started.append(real([sys.executable, "-c", "import time; time.sleep(60)"], **how))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", begins)
+    given = argparse.Namespace(
+        workload="digits", weight_decay=False, batch_size=False, recipe=None, device=None, processes=3
+    )
+    began = time.monotonic()
+    with verb._helpers(given):
+        assert [helper.poll() for helper in started] == [None, None]
+    assert [helper.returncode for helper in started] == [-signal.SIGTERM] * 2
+    assert time.monotonic() - began < 20
 
 
 def call(*arguments: str) -> int:
