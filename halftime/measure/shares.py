@@ -131,7 +131,7 @@ def p_value(effect: Effect) -> float:
     would have to be clear is open, or there is no estimate.
 
     Example:
-        >>> p_value(Effect(2.0, 1.0, 4.0, n=5)), p_value(Effect(2.0, 0.0, 4.0, n=5))
+        >>> round(p_value(Effect(2.0, 1.0, 4.0, n=5)), 6), p_value(Effect(2.0, 0.0, 4.0, n=5))
         (0.05, 1.0)
     """
     end = effect.low if (effect.estimate or 0.0) > 1.0 else effect.high
