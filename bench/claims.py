@@ -26,9 +26,9 @@ import halftime as ht
 from bench import tables
 from halftime.ledger.store import Ledger
 from halftime.measure.judge import Arm, judge
-from halftime.measure.noise import power_of, sd_interval, seeds_for
+from halftime.measure.noise import power_of, seeds_for
 from halftime.measure.sequential import FEWEST, Design, boundaries, design
-from halftime.measure.statistics import speedup, spread
+from halftime.measure.statistics import sd_interval, speedup, spread
 from halftime.measure.tuned import Tuning
 from halftime.methods import AdamW
 from halftime.run import Run

@@ -81,6 +81,23 @@ def method(text: str, known: Iterable[type[Method]] = ()) -> Method:
     return classes[call.func.id].from_dict(values)
 
 
+def several(text: str) -> list[str]:
+    """A list of methods with commas between them, apart; commas within brackets belong to a method.
+
+    Example:
+        >>> several("EMA,StepDrop(factor=0.2, milestones=(0.5, 0.8))")
+        ['EMA', 'StepDrop(factor=0.2, milestones=(0.5, 0.8))']
+    """
+    parts, depth = [""], 0
+    for sign in text:
+        depth = max(0, depth + (sign in "([{") - (sign in ")]}"))
+        if sign == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts]
+
+
 def print_json(content: Any) -> None:
     """One JSON document on stdout; what is not finite becomes null."""
     print(json.dumps(_finite(content), indent=2, default=str))
@@ -93,10 +110,14 @@ def write_page(path: str, page: str) -> None:
     replace(Path(path), page.encode())
 
 
-def check_out(path: str | None, option: str = "--out") -> None:
-    """Refuse an impossible output file before hours are spent on what goes into it."""
-    if path is not None and not Path(path).resolve().parent.is_dir():
+def check_out(path: str | None, option: str = "--out", folder: bool = False) -> None:
+    """Refuse an impossible output file, or folder, before hours are spent on what goes into it."""
+    if path is None:
+        return
+    if not Path(path).resolve().parent.is_dir():
         raise BadValue(f"{option} {path}: that folder does not exist: create it first")
+    if Path(path).exists() and Path(path).is_dir() != folder:
+        raise BadValue(f"{option} {path}: that is {'a file: name a folder' if folder else 'a folder: name a file'}")
 
 
 def _finite(content: Any) -> Any:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from halftime.evidence.grounds import Comparison
     from halftime.places import Method
 
-FEWEST = 2  # seeds; fewer have no interval
+FEWEST = 3  # seeds; fewer give a hint at most, which would be written down as no gain
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,9 @@ def run(given: argparse.Namespace) -> int:
     from halftime.ledger.store import Ledger
     from halftime.measure.device import pick
     from halftime.measure.prior import home
+    from halftime.measure.prior import read as read_entries
 
+    read.check_out(given.out, folder=True)
     for name, value, least in (("seeds", given.seeds, FEWEST), ("minutes", given.minutes, 0)):
         if value is not None and not least <= value < math.inf:
             raise BadValue(f"--{name} must be at least {least}, not {value}")
@@ -55,7 +57,9 @@ def run(given: argparse.Namespace) -> int:
     try:
         for comparison in _planned(work, chosen, given.workload, folder):
             name, entry = type(comparison.method).__name__, work.measure(comparison)
-            written(folder, name, [entry])
+            path = written(folder, name, [entry])
+            if entry["key"] not in [one.get("key") for one in read_entries(path)]:
+                work.say(f"{path} keeps what it has of {name} on {entry['workload']['name']}: that rests on more seeds")
             done.append({"method": name, **entry})
     except TimeUp:
         whole = False

@@ -62,8 +62,6 @@ def _check(given: argparse.Namespace, path: Path) -> None:
     if path.suffix != ".py":
         raise BadValue(f"--out {path}: the script is Python: give a name that ends in .py")
     read.check_out(given.out)
-    if path.is_dir():
-        raise BadValue(f"--out {path} is a folder: name a file")
     if path.exists() and not given.force:
         raise BadValue(f"--out {path}: there is a file already: give another name, or --force to write over it")
 

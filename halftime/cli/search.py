@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,12 +48,12 @@ def run(given: argparse.Namespace) -> int:
     from halftime.search.search import search
 
     minutes = _minutes(given)
-    read.check_out(given.out)
+    read.check_out(given.out, folder=True)
     workload, known, source = read.workload(given.workload)
     default = Recipe([read.method(text) for text in DEFAULT], epochs=10)
     base = read.recipe(given.base, known) if given.base else default
-    texts = re.split(r",(?![^(]*\))", given.methods) if given.methods is not None else None
-    methods = texts and [read.method(text, known) if "(" in text else text.strip() for text in texts]
+    texts = None if given.methods is None else read.several(given.methods)
+    methods = None if texts is None else [read.method(text, known) if "(" in text else text for text in texts]
     try:
         with _engine(given) as engine:
             found = search(
@@ -65,9 +64,10 @@ def run(given: argparse.Namespace) -> int:
         from halftime.cli import fail
 
         fail("halftime: the search was stopped; the same call with --resume goes on with it", 128 + stopped.signal)
+    read.print_json(found.to_dict()) if given.json else print(shown(found), flush=True)
     if given.out:
         _write(Path(given.out), found)
-    read.print_json(found.to_dict()) if given.json else print(shown(found, given.out))
+        print("" if given.json else f"written: {given.out}/recipe.json, {given.out}/search.json\n", end="")
     return 0 if found.verdict == "faster" else 1
 
 
@@ -113,7 +113,7 @@ def _write(folder: Path, found: Found) -> None:
     replace(folder / "search.json", (json.dumps(plain(found.to_dict()), indent=2) + "\n").encode())
 
 
-def shown(found: Found, out: str | None = None) -> str:
+def shown(found: Found) -> str:
     """The outcome for a terminal: the waterfall, the recipe, the proof, the cost."""
     lines = [found.words]
     if found.bars:
@@ -125,7 +125,7 @@ def shown(found: Found, out: str | None = None) -> str:
     cost += "" if found.price is None else f" = {found.price * found.seconds / 3600:.2f}"
     back = "" if found.pays_back is None else f"; pays back after {found.pays_back} trainings"
     lines += [cost + back, f"search {found.id}" + (f", proof {found.proof}" if found.proof else "")]
-    return "\n".join(lines + ([f"written: {out}/recipe.json, {out}/search.json"] if out else []))
+    return "\n".join(lines)
 
 
 def bars(found: tuple[Bar, ...]) -> list[str]:

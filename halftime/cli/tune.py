@@ -78,8 +78,10 @@ def _helpers(given: argparse.Namespace) -> Iterator[None]:
     helpers = [subprocess.Popen(command, **quiet) for _ in range(given.processes - 1)]  # type: ignore[call-overload]
     try:
         yield
-    finally:
+    finally:  # at once: all is trained, and one that begins only now would find nothing to join and tune anew
+        for helper in helpers:
+            helper.terminate()
         for helper in helpers:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 helper.wait(timeout=30)
-            helper.terminate()
+            helper.kill()

@@ -143,12 +143,16 @@ def comparison(method: Method, where: Ground) -> Comparison:
     """What is trained to measure a method on a ground.
 
     Args:
-        method: as it is measured.
+        method: as it is measured; where the ground's recipe holds it itself and no setting is given, with the settings
+            that suit the ground.
         where: the ground.
     """
     name, own = type(method).__name__, where.recipe
     if name in RIVALS:
-        base, fast = own.plus(RIVALS[name]) if not _filled(own, method) else _swapped(own, RIVALS[name]), own
+        suits = own.get(method.slot) if method.slot else None
+        method = suits if type(suits) is type(method) and method == type(method)() else method
+        base = own.plus(RIVALS[name]) if not _filled(own, method) else _swapped(own, RIVALS[name])
+        fast = own.plus(method)
     else:
         base, fast = own, _swapped(own, method)
     workload = _made(where)

@@ -72,6 +72,8 @@ def unmeasured(comparison: Comparison, reason: str, head: dict[str, Any]) -> Ent
 def written(folder: Path, method: str, entries: Sequence[Entry]) -> Path:
     """Put entries into a method's file, each in the place of the one of its workload and class of device.
 
+    One that rests on more seeds stays.
+
     Args:
         folder: of evidence; made where it is not there.
         method: name of the class.
@@ -83,7 +85,11 @@ def written(folder: Path, method: str, entries: Sequence[Entry]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem(method)}.json"
     old = read(path) if path.is_file() else []
-    found = {(one["device"], one["workload"]["name"]): one for one in (*old, *entries)}
+    found: dict[tuple[str, str], Entry] = {}
+    for one in (*old, *entries):
+        place = one["device"], one["workload"]["name"]
+        if place not in found or one.get("seeds", 0) >= found[place].get("seeds", 0):
+            found[place] = one
     content = {"format": FORMAT, "method": method, "entries": [found[key] for key in sorted(found)]}
     replace(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     return path

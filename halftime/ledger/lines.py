@@ -150,12 +150,23 @@ class Writer:
         try:
             if error is not None and not self._ended:
                 reason = " ".join(str(error).split()) or type(error).__name__
+                # who interrupts does not judge: what was killed can be gone on with, what failed is a result
+                state = "failed" if isinstance(error, Exception) else "killed"
                 with contextlib.suppress(StorageError):  # a full disk cannot hold the news that it is full
-                    self.end("failed", reason=reason[:500], **self.standing())
+                    self._rescue()
+                    self.end(state, reason=reason[:500], **self.standing())
             elif not self._ended:
                 self.flush()
         finally:
             os.close(self._file)
+
+    def _rescue(self) -> None:
+        """Write the scalars that can still be had: a device that failed gives out no more, and takes its own along."""
+        try:
+            self.flush()
+        except RuntimeError:
+            self._waiting.clear()
+            self._copies.clear()
 
     def _sync(self) -> None:
         with writing(self.path):

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from halftime.errors import BadData
 from halftime.ledger.lines import Record, read
@@ -14,9 +14,11 @@ from halftime.ledger.store import Ledger, load_all
 from halftime.measure import shares
 from halftime.measure.ablation_runs import ENDED, cell, chained, finite
 from halftime.measure.shares import Cell, Effect, Set
-from halftime.measure.statistics import Interval, difference
+from halftime.measure.statistics import LEVEL, Interval, difference, holm
 from halftime.recipe import Recipe
 from halftime.run import Run, attempt_files
+
+Verdict = Literal["pays", "harms", "not clear", "not known"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,12 +111,26 @@ class Ablation:
         if self.whole.estimate is None:
             return f"the whole has no ratio: {self.whole.why}"
         text = f"the whole is {factor(self.whole)} as fast to {self.workload['target']:g} as the base"
-        pays = [part.name for part in self.parts if part.without.estimate is not None and part.without.low > 1.0]
-        harms = [part.name for part in self.parts if part.without.estimate is not None and part.without.high < 1.0]
+        pays, harms = ([name for name, told in self.verdicts.items() if told == word] for word in ("pays", "harms"))
         open_ = [part.name for part in self.parts if part.name not in pays + harms]
         text += f"; missed when left out: {', '.join(pays) or 'none for certain'}"
         text += f"; better left out: {', '.join(harms)}" if harms else ""
         return text + (f"; not clear: {', '.join(open_)}" if open_ else "")
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """Whether each change pays in its place, by what leaving it out costs; all of them judged together (Holm)."""
+        known = {part.name: part.without for part in self.parts if part.without.estimate is not None}
+        luck = dict(zip(known, holm([shares.p_value(effect) for effect in known.values()]), strict=True))
+        found: dict[str, Verdict] = {}
+        for name in (part.name for part in self.parts):
+            if name not in known:
+                found[name] = "not known"
+            elif luck[name] >= 1 - LEVEL:
+                found[name] = "not clear"
+            else:
+                found[name] = "pays" if (known[name].estimate or 0.0) > 1.0 else "harms"
+        return found
 
     @property
     def method(self) -> str:

@@ -95,7 +95,8 @@ def _repeated(
     low = 0.0 if any(fast is None for _, _, fast, _ in pairs) else math.exp(time.low)
     high = math.inf if any(base is None for base, *_ in pairs) or time.high > 700 else math.exp(time.high)
     if quality is not None:
-        score = sequential.running([fast - base for base, fast in ended])
+        # one-sided as a fixed proof's, so at twice the level of the time, whose interval has two sides
+        score = sequential.running([fast - base for base, fast in ended], 2 * design.alpha)
         quality = dataclasses.replace(quality, low=score.low, high=score.high)
     return dataclasses.replace(ratio, low=low, high=high), quality, time.futile
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from halftime.errors import BadData, BadValue, shorten
-from halftime.measure.statistics import LEVEL, spread
+from halftime.measure.statistics import LEVEL, sd_interval, spread
 from halftime.run import Run
 
 ONE_SIDE = (1 - LEVEL) / 2  # how often `prove` may claim a gain where there is none
@@ -38,6 +38,7 @@ class Noise:
         missed: runs that missed the target; they count as at least as long as they ran.
         mean: of what is spread: of the log of seconds, or of the score.
         seconds: device-seconds of a run.
+        failed: ids of runs that are not among them, as they failed or their score is no number.
     """
 
     of: Literal["log time to target", "final score"]
@@ -48,6 +49,7 @@ class Noise:
     missed: int
     mean: float
     seconds: float
+    failed: tuple[str, ...] = ()
 
     @property
     def pair(self) -> float:
@@ -60,7 +62,7 @@ class Noise:
         missed = f", {self.missed} of them missed the target and count as bounds" if self.missed else ""
         return (
             f"noise: standard deviation of the {self.of} {self.sd:.3g} "
-            f"(95 % interval {self.low:.3g} to {self.high:.3g}, {self.n} seeds{missed})"
+            f"(95 % interval {self.low:.3g} to {self.high:.3g}, {self.n} seeds{missed}){_failed(self.failed)}"
         )
 
 
@@ -89,6 +91,12 @@ class Price:
         return f"a {self.gain:g} % gain needs {self.seeds} seeds per arm = {cost}{money} ({self.low} to {high} seeds)"
 
 
+def _failed(runs: Sequence[str]) -> str:
+    """Names them, after a sentence."""
+    verbs = ("s", "are") if len(runs) > 1 else ("", "is")
+    return f"; {len(runs)} run{verbs[0]} failed and {verbs[1]} not among them: {', '.join(runs)}" if runs else ""
+
+
 def noise(runs: Sequence[Run]) -> Noise:
     """The spread between runs of one recipe that differ in their seed.
 
@@ -98,9 +106,10 @@ def noise(runs: Sequence[Run]) -> Noise:
     Raises:
         BadData: fewer than two runs that ended, or runs that are all alike.
     """
-    ended = [run for run in runs if run.state == "finished" and run.score is not None]
+    ended = [run for run in runs if run.state == "finished" and run.score is not None and math.isfinite(run.score)]
+    failed = tuple(run.id for run in runs if run not in ended)
     if len(ended) < 2:
-        raise BadData(f"noise needs two runs that finished, there {'is' if len(ended) == 1 else 'are'} {len(ended)}")
+        raise BadData(f"noise needs two runs that finished, not {len(ended)}{_failed(failed)}")
     hits = [run.hit for run in ended]
     missed = sum(hit is None for hit in hits)
     timed = len(hits) - missed >= 2
@@ -111,11 +120,12 @@ def noise(runs: Sequence[Run]) -> Noise:
         scores = [run.score for run in ended if run.score is not None]
         mean, sd = math.fsum(scores) / len(scores), spread(scores) or 0.0
     n = len(ended)
-    low, high = sd_interval(sd, n)
     what: Literal["log time to target", "final score"] = "log time to target" if timed else "final score"
+    if sd <= 1e-12 * abs(mean):
+        raise BadData(f"{n} runs have the same {what}, {mean:.3g}: nothing tells how much others would differ")
     aimed = ended[0].workload["target"] is not None
     held = math.fsum(run.device_seconds for run in ended) / n
-    return Noise(what, sd, low, high, n, missed if aimed else 0, mean, held)
+    return Noise(what, sd, *sd_interval(sd, n), n, missed if aimed else 0, mean, held, failed)
 
 
 def censored(met: Sequence[float], above: Sequence[float]) -> tuple[float, float]:
@@ -141,23 +151,14 @@ def censored(met: Sequence[float], above: Sequence[float]) -> tuple[float, float
 
     def unlikely(at: Sequence[float]) -> float:
         width = math.exp(at[1])
-        return -float(
-            norm.logpdf(met, at[0], width).sum() + norm.logsf(above, at[0], width).sum()
-        )  # a bound counts as all that lies above it
+        beyond = norm.logsf(above, at[0], width).sum()  # a bound counts as all that lies above it
+        return -float(norm.logpdf(met, at[0], width).sum() + beyond)
 
     everything = [*met, *above]
     least = max(spread(everything) or 0.0, 1e-6)
     found = minimize(unlikely, [math.fsum(everything) / len(everything), math.log(least)], method="Nelder-Mead").x
     n = len(everything)
     return float(found[0]), max(math.exp(float(found[1])) * math.sqrt(n / (n - 1)), spread(everything) or 0.0)
-
-
-def sd_interval(sd: float, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """The interval of a standard deviation that was estimated from n normal values (chi-square)."""
-    from scipy.stats import chi2
-
-    low, high = chi2.ppf([0.5 + level / 2, 0.5 - level / 2], n - 1)
-    return sd * math.sqrt((n - 1) / float(low)), sd * math.sqrt((n - 1) / float(high))
 
 
 def power_of(n: int, distance: float, sd: float, alpha: float = ONE_SIDE) -> float:

@@ -182,6 +182,8 @@ def _elsewhere(proof: Proof, ledger: Ledger, made: float) -> list[Content]:
     names, found = {type(m).__name__ for m in proof.fast.recipe.methods}, []
     for folder in ledger.proofs:
         records = [record for path in attempt_files(folder) for record in read(path)[0]]
+        if not records:  # it was killed, or the disk was full, before its first line
+            continue
         start, judged = records[0], [r for r in records if r["kind"] == "judged" and r["t"] <= made]
         other = (
             judged and start["workload"]["data"] != proof.workload["data"] and set(start["fast"]["methods"]) == names

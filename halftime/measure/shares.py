@@ -124,6 +124,27 @@ def _exp(value: float) -> float:
     return math.inf if value > 700 else math.exp(value)
 
 
+def p_value(effect: Effect) -> float:
+    """How likely an effect at least as clear would be by luck, either way: below 5 % where its interval excludes 1.
+
+    It follows from the interval, so it is Student's, or larger where the bootstrap was wider; 1 where the end that
+    would have to be clear is open, or there is no estimate.
+
+    Example:
+        >>> round(p_value(Effect(2.0, 1.0, 4.0, n=5)), 6), p_value(Effect(2.0, 0.0, 4.0, n=5))
+        (0.05, 1.0)
+    """
+    end = effect.low if (effect.estimate or 0.0) > 1.0 else effect.high
+    if not effect.estimate or not 0.0 < end < math.inf:
+        return 1.0
+    distance, half = abs(math.log(effect.estimate)), abs(math.log(effect.estimate / end))
+    if not half:
+        return 0.0 if distance else 1.0
+    from scipy.stats import t  # late, as in statistics
+
+    return float(2 * t.sf(distance / half * quantile(0.5 + LEVEL / 2, effect.n - 1), effect.n - 1))
+
+
 def alone(change: str) -> Weights:
     """Added to the base, with nothing else."""
     return {frozenset(): 1.0, frozenset({change}): -1.0}

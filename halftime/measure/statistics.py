@@ -43,6 +43,14 @@ def spread(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
 
 
+def sd_interval(sd: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """The interval of a standard deviation that was estimated from n normal values (chi-square)."""
+    from scipy.stats import chi2
+
+    low, high = chi2.ppf([0.5 + level / 2, 0.5 - level / 2], n - 1)
+    return sd * math.sqrt((n - 1) / float(low)), sd * math.sqrt((n - 1) / float(high))
+
+
 def median(values: Sequence[float]) -> float:
     """The middle value, or the mean of the two."""
     ordered, middle = sorted(values), len(values) // 2

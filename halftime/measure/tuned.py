@@ -26,20 +26,25 @@ class Tuning:
     chosen: float | None
     tries: tuple[tuple[float, float | None, float], ...]
     best: float | None
-    rates: int = 0  # that `halftime tune` chose it from
+    rates: int = 0  # that it was chosen from over shares of the budget ...
+    by: str = ""  # ... by `halftime tune` or `halftime search`
 
     @property
     def tuned(self) -> bool:
         """Whether enough was tried and the chosen rate is the best of it."""
-        return bool(self.rates) if len(self.tries) < ENOUGH else self.chosen == self.best
+        return self.rates >= ENOUGH if len(self.tries) < ENOUGH else self.chosen == self.best
 
     def __str__(self) -> str:
         if self.chosen is None:
             return "not tuned: it has no learning rate of its own"
-        if len(self.tries) < ENOUGH and self.rates:
+        if len(self.tries) < ENOUGH and self.tuned:
             return (
-                f"tuned: {self.chosen:g} was chosen by halftime tune from {self.rates} rates over shares of the budget"
+                f"tuned: {self.chosen:g} was chosen by halftime {self.by} from {self.rates} rates over shares of the "
+                "budget"
             )
+        if len(self.tries) < ENOUGH and self.rates > len(self.tries):
+            compared = f"{self.rates} learning rate{'s' * (self.rates > 1)}"
+            return f"not tuned: halftime {self.by} compared {compared} of it, {ENOUGH} are asked for"
         if len(self.tries) < ENOUGH:
             return f"not tuned: the ledger knows {len(self.tries)} learning rates of it, {ENOUGH} are asked for"
         rates = ", ".join(f"{rate:g}" for rate, _, _ in self.tries)
@@ -80,18 +85,20 @@ def tuning(recipe: Recipe, workload: dict[str, Any], runs: Iterable[Run], choice
         scores = [run.score for run in group if run.score is not None]
         tries.append((value, None if middle == math.inf else middle, median(scores) if scores else -sign * math.inf))
     best = min(tries, key=lambda t: (math.inf if t[1] is None else t[1], -sign * t[2]))[0] if tries else None
-    mine = [c["rates"] for c in choices if c["recipe_hash"] == recipe.hash and c["workload"] == _named(workload)]
-    return Tuning(rate, tuple(tries), best, max(mine, default=0))
+    mine = [c for c in choices if c["recipe_hash"] == recipe.hash and c["workload"] == _named(workload)]
+    most, by = max(((c["rates"], c["by"]) for c in mine), default=(0, ""))
+    return Tuning(rate, tuple(tries), best, most, by)
 
 
 def tune_choices(ledger: Ledger) -> list[Record]:
-    """What each finished tune or search of a ledger chose: recipe hash, number of rates tried, workload."""
+    """What each finished tune or search of a ledger chose: recipe hash, number of rates, workload, by what."""
     found = []
     for folder in (*ledger.tunes, *ledger.searches):
         records = [record for path in attempt_files(folder) for record in read(path)[0]]
         chosen = [r for r in records if r["kind"] == "chosen" and r["rate"] is not None]
         if chosen and records[0]["kind"] == "start":
-            found += [{**one, "workload": _named(records[0]["workload"])} for one in chosen]
+            by = "search" if folder.parent.name == "searches" else "tune"
+            found += [{**one, "workload": _named(records[0]["workload"]), "by": by} for one in chosen]
     return found
 
 

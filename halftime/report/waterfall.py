@@ -16,7 +16,7 @@ from typing import Protocol
 
 from markupsafe import Markup
 
-from halftime.measure.ablation import Ablation, Part
+from halftime.measure.ablation import Ablation
 from halftime.measure.shares import Effect
 from halftime.report import charts
 from halftime.report.svg import Chart, Frame, Scale, arrow
@@ -228,13 +228,14 @@ def to_csv(found: Ablation) -> str:
 
 def rows(found: Ablation) -> list[dict[str, str]]:
     """The table for a page or a terminal."""
+    verdicts = found.verdicts
     return [
         {
             "name": part.name,
             "called": part.name + "".join(part.words.partition(" in place of ")[1:]),
             **{kind: words(getattr(part, kind)) for kind in ("alone", "without", "share")},
             "drawn": "" if not part.share.drawn else f"±{100 * part.share.drawn:.1f} %",
-            "verdict": verdict(part),
+            "verdict": verdicts[part.name],
             "score": NONE if part.score is None else short(part.score.estimate, 2),
         }
         for part in found.parts
@@ -247,14 +248,6 @@ def words(effect: Effect) -> str:
     missed = f"{effect.missed} {'runs miss' if effect.missed > 1 else 'run misses'} it" if effect.missed else ""
     more = "; ".join(filter(None, (interval(step), missed)))
     return (NONE if effect.estimate is None else _factor(step)) + (f" ({more})" if more else "")
-
-
-def verdict(part: Part) -> str:
-    """Whether a change pays in its place: by what leaving it out costs."""
-    effect = part.without
-    if effect.estimate is None:
-        return "not known"
-    return "pays" if effect.low > 1.0 else "harms" if effect.high < 1.0 else "not clear"
 
 
 def notes(found: Ablation) -> list[str]:
@@ -270,7 +263,10 @@ def notes(found: Ablation) -> list[str]:
     text.append(
         "Every part trained at the rates that the recipe has: nothing was tuned anew after a change was left out."
     )
-    text.append("Each interval holds at 95 % on its own, not all of them together.")
+    text.append(
+        "Each interval holds at 95 % on its own. What pays or harms in its place is judged for all changes together "
+        "(Holm's correction): where none does, at most 5 % of such tables call one out."
+    )
     if not found.complete:
         text.append(f"{len(found.runs)} runs are done, {found.open} or more are still to come.")
     return [one[0].upper() + one[1:] for one in text]

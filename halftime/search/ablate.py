@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from halftime.errors import BadData, BadRecipe, BadValue, BadWorkload, InputError, shorten
+from halftime.errors import BadData, BadRecipe, BadValue, BadWorkload, StorageError, shorten
 from halftime.ledger.fingerprint import fingerprint
 from halftime.ledger.lines import Writer, read
 from halftime.ledger.resume import identity
@@ -20,6 +20,7 @@ from halftime.recipe import Recipe
 from halftime.run import Run, attempt_files
 from halftime.search.ablate_plan import Change, changes, default_base, made_of
 from halftime.search.prove import train_once, warm_up
+from halftime.search.work import failure
 from halftime.workload import Workload
 
 FIRST = 60_000  # its seeds are its own: nothing was chosen by them, and no proof rests on them
@@ -138,8 +139,11 @@ class Parts:
             if made is not None:
                 try:
                     warm_up(self.workload, (made,), self.device)
-                except InputError as error:
-                    made, why = None, str(error)
+                except StorageError:
+                    raise
+                except Exception as error:
+                    state, reason = failure(error)
+                    made, why = None, reason if state == "refused" else f"{state}: {reason}"
             self.made[key] = made, why
         return self.made[key][0] is not None
 

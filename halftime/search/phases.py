@@ -24,6 +24,7 @@ from halftime.train import train
 from halftime.workload import Workload
 
 REACH = 50.0  # the grid goes from the recipe's own rate over this to the rate times this
+SEEDS = 70_000  # where the seeds of a tune begin: nothing is judged on those by which it was tuned
 NEAR = 1.3  # rates within this factor are taken for the same
 BETTER = 0.01  # of the loss: another weight decay or batch size must win by this much to be taken
 
@@ -42,6 +43,7 @@ class Phases:
 
     def __post_init__(self) -> None:
         self.trials = Trials(self.folder)
+        self.base = self.recipe  # with the batch size that was chosen, and its budget
 
     def settle(self, step: Callable[[], Any]) -> Any:
         """Do what a step wants, together with whoever else does, until it has its answer."""
@@ -53,7 +55,11 @@ class Phases:
             if taken is None:  # others train what is left of this round
                 time.sleep(0.1)
                 continue
-            result = self.train(taken)
+            try:
+                result = self.train(taken)
+            except BaseException:  # such as Ctrl-C in a notebook, whose process lives on
+                self.trials.drop(taken)
+                raise
             self.trials.tell(taken, result)
             self.log.record("try", job=taken.job._asdict(), run=result.run,
                             loss=result.loss if math.isfinite(result.loss) else None)  # fmt: skip
@@ -97,7 +103,8 @@ class Phases:
         sizes = [s for s in (own // 2, own * 2, own * 4) if 1 <= s <= most]
         minutes = max(mine.seconds, 1e-3) / 60
         jobs = [Job("batch_size", lr * math.sqrt(s / own), rates.VERIFIED, 4, False, decay, s, minutes) for s in sizes]
-        self.settle(lambda: tuple(job for job in jobs if job not in self.trials.done()))
+        for job in jobs:  # one at a time: equal minutes beside another training are no equal minutes
+            self.settle(lambda job=job: () if job in self.trials.done() else (job,))  # type: ignore[misc]
         done = self.trials.done()
         size = int(_clearly({own: mine.loss} | {job.batch_size: done[job].loss for job in jobs}, own))
         if size == own:
@@ -108,37 +115,42 @@ class Phases:
             budget = budget.replace(steps=max(1, round(base.steps * steps)))
         elif base.epochs is not None:
             budget = budget.replace(epochs=base.epochs * steps * size / own)
-        return changed(budget, lr=lr * math.sqrt(size / own))
+        self.base = changed(budget, lr=lr * math.sqrt(size / own))
+        return self.base
 
     def train(self, taken: Taken) -> Result:
         """Do one job as a run of the ledger; a run of it that was stopped goes on, one that had ended counts."""
-        job = taken.job
+        from halftime.search.work import failure  # late: it takes from here, too
+
+        job, seed = taken.job, SEEDS + taken.job.seed
         recipe, workload = self.short(job), self.workload
         if not any(listens(method) for method in recipe.methods):
             workload = dataclasses.replace(workload, evaluations=1)
         group = f"{self.folder.name}/{job.phase}"
-        before = [run for run in self.runs() if taken.again and (run.group, run.seed) == (group, job.seed)]
+        before = [run for run in self.runs() if taken.again and (run.group, run.seed) == (group, seed)]
         before = [run for run in before if run.recipe.hash == recipe.hash]
         run = next((run for run in before if run.state in ("finished", "failed")), None)
         if run is None:
             stopped = next((run.id for run in before if run.state in ("preempted", "killed", "lost")), None)
             try:
-                run = train(workload, recipe, job.seed, ledger=self.ledger, group=group, resume=stopped, quiet=True,
+                run = train(workload, recipe, seed, ledger=self.ledger, group=group, resume=stopped, quiet=True,
                             **self.how)  # fmt: skip
-            except torch.OutOfMemoryError:  # of a larger batch: a result like any other
-                return Result(math.inf)
+            except Exception as error:
+                if failure(error)[0] != "out of memory":
+                    raise
+                return Result(math.inf)  # of a larger batch: a result like any other
         return Result(_loss(run), run.steps, run.seconds, run.id)
 
     def short(self, job: Job) -> Recipe:
         """The recipe of a job."""
-        recipe = changed(self.recipe, lr=job.rate, weight_decay=job.weight_decay)
+        recipe = changed(self.base, lr=job.rate, weight_decay=job.weight_decay)
         size = job.batch_size or recipe.batch_size
         recipe = recipe.replace(batch_size=size, micro_batch=recipe.micro_batch and min(recipe.micro_batch, size))
         if job.control:
             recipe = recipe.plus(ShuffledTargets())
         if job.minutes is not None:
             return recipe.replace(minutes=job.minutes)
-        samples = self.recipe.batch_size / size if self.recipe.steps is not None else 1.0
+        samples = self.base.batch_size / size if self.base.steps is not None else 1.0
         if recipe.steps is not None:
             return recipe.replace(steps=max(1, round(recipe.steps * job.share * samples)))
         name = "epochs" if recipe.epochs is not None else "minutes"

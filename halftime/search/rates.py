@@ -253,11 +253,13 @@ class _Search:
         tries = tuple(Try(ask, self.known[ask]) for ask in self.asked)
         if self.over:
             return Chosen(None, self.over, tries)
-        last = {a.rate: self.known[a] for a in sorted(self.asked, key=lambda a: a.rate) if self._last(a)}
+        asks = sorted((a for a in self.asked if a.share == self.share and not a.control), key=lambda a: a.rate)
+        last = {ask.rate: self.known[ask] for ask in asks}
         needed = CLEAR if self.shuffled and self.share == VERIFIED else LEARNED
         finite = [v for v in last.values() if v < math.inf]
         doubt = max(finite) - min(finite) if self.share == DOUBTED and finite else 0.0
-        if self.gain(statistics.median(last.values()), doubt) < needed:
+        middle = statistics.median_low if math.inf in last.values() else statistics.median  # no mean with infinity
+        if self.gain(middle(last.values()), doubt) < needed:
             return Chosen(None, "no rate does clearly better than a network that can learn nothing", tries)
         here = lowest(last)
         rate = _round(here * self.share**DRIFT)
@@ -265,9 +267,6 @@ class _Search:
         edge = " (at the edge of what was tried)" if best in (min(last), max(last)) else " and worse on both sides"
         why = f"best at {here:.3g} over {self.share:.3g} of the length{edge}, moved on to all of it"
         return Chosen(rate, why, tries)
-
-    def _last(self, ask: Ask) -> bool:
-        return ask.share == self.share and not ask.control
 
 
 def lowest(losses: Mapping[float, float]) -> float:

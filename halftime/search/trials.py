@@ -56,7 +56,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
-    """A job that this process is to do; `again` where another one died over it."""
+    """A job that this process is to do; `again` where somebody began it and was stopped."""
 
     trial: Trial
     job: Job
@@ -112,6 +112,13 @@ class Trials:
         with _hushed():
             taken.trial.set_user_attr("result", {k: v for k, v in vars(result).items() if k != "loss"})
             self.study.tell(taken.trial, result.loss)
+
+    def drop(self, taken: Taken) -> None:
+        """Give a job back that this process will not do: whoever comes next may take it."""
+        from optuna.trial import TrialState
+
+        with _hushed():
+            self.study.tell(taken.trial, state=TrialState.FAIL)
 
     def _free_the_dead(self) -> None:
         from optuna.trial import TrialState

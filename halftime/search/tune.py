@@ -1,8 +1,8 @@
 """Tune: choose a recipe's learning rate on its workload, and batch size and weight decay before it where asked.
 
-The rate is `halftime.search.rates`: short full schedules, never a ramp; if it is near the recipe's own, both are then
-trained in full, and the better one stays. It acts through the field `lr` of the optimizer
-method alone, so groups of parameters keep their ratios. Every training is a run of the ledger, in the tune's group.
+The rate is `halftime.search.rates`: short full schedules, never a ramp. It acts through the field `lr` of the optimizer
+method alone, so groups of parameters keep their ratios. Every training is a run of the ledger, in the tune's group, on
+seeds that are a tune's own.
 """
 
 from __future__ import annotations

@@ -77,6 +77,38 @@ def test_any_text_is_a_method_or_one_line(text: str) -> None:
     assert read.method(str(found)) == found
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("EMA,LabelSmoothing(smoothing=0.1)", ["EMA", "LabelSmoothing(smoothing=0.1)"]),
+        ("StepDrop(factor=0.2, milestones=(0.5,0.8)), EMA", ["StepDrop(factor=0.2, milestones=(0.5,0.8))", "EMA"]),
+        ("StepDrop(milestones=[0.5, 0.8], factor=0.2)", ["StepDrop(milestones=[0.5, 0.8], factor=0.2)"]),
+        ("EMA(decay=0.9", ["EMA(decay=0.9"]),
+        ("EMA),SGD", ["EMA)", "SGD"]),
+        ("", [""]),
+    ],
+)
+def test_a_list_of_methods_is_split_between_them_and_not_within(text: str, parts: list[str]) -> None:
+    assert read.several(text) == parts
+
+
+def test_what_can_not_be_written_is_refused_before_the_work(own_folder: Path) -> None:
+    (own_folder / "folder").mkdir()
+    (own_folder / "file").write_text("")
+    for fine in (None, "new", "file"):
+        read.check_out(fine)
+    for fine in (None, "new", "folder", "folder/new"):
+        read.check_out(fine, folder=True)
+    for path, folder, words in (
+        ("folder", False, "--out folder: that is a folder: name a file"),
+        ("file", True, "--out file: that is a file: name a folder"),
+        ("none/new", False, "that folder does not exist"),
+        ("none/new", True, "that folder does not exist"),
+    ):
+        with pytest.raises(BadValue, match=words):
+            read.check_out(path, folder=folder)
+
+
 def test_recipes_from_json_python_and_by_name(own_folder: Path) -> None:
     (own_folder / "a.json").write_text('{"methods": {"AdamW": {"lr": 0.1}}, "steps": 5}')
     (own_folder / "b.py").write_text(

@@ -17,7 +17,7 @@ from tests.measure.test_prior import entry, stored
     [
         (["EMAA"], "did you mean 'EMA'"),
         (["EMA", "--workload", "digit"], "did you mean 'digits'"),
-        (["EMA", "--seeds", "1"], "--seeds must be at least 2"),
+        (["EMA", "--seeds", "2"], "--seeds must be at least 3"),  # two can only hint, and that would read as no gain
         (["EMA", "--minutes", "-1"], "--minutes must be at least 0"),
         (["EMA(decay=2)"], "EMA.decay"),
     ],

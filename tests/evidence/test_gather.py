@@ -20,6 +20,7 @@ from halftime.methods import EMA, SGD, FusedOptimizer, OneCycle, WarmStart
 from halftime.places import Method
 from halftime.recipe import Recipe
 from tests.contract.tasks import task
+from tests.measure.test_prior import entry
 
 BASE = Recipe([SGD(lr=0.05), OneCycle()], steps=32, batch_size=16)
 
@@ -78,6 +79,21 @@ def test_it_is_measured_once_and_written_down(tmp_path: Path, quick) -> None:
     assert json.loads(path.read_text())["method"] == "EMA"
     written(tmp_path / "evidence", "EMA", [{**found, "device": "a GPU"}, found])
     assert [e["device"] for e in prior.evidence("EMA", [tmp_path / "evidence"])] == ["a GPU", "cpu"]
+
+
+def test_an_entry_of_more_seeds_stays(tmp_path: Path) -> None:
+    few, many = (entry("no gain", 1.0, 0.9, 1.1, key=key, seeds=seeds) for key, seeds in (("few", 3), ("many", 5)))
+    none = entry("no evidence here", 1.0, None, None, key="none") | {"ratio": None}
+
+    def kept(*entries: dict) -> list[str]:
+        for one in entries:
+            path = written(tmp_path, "EMA", [one])
+        return [one["key"] for one in json.loads(path.read_text())["entries"]]
+
+    assert kept(none, few) == ["few"]
+    assert kept(many, few) == ["many"]
+    assert kept(many | {"key": "again"}) == ["again"]
+    assert kept(none) == ["again"]  # what cannot be measured now was measured then
 
 
 def test_an_exact_method_is_measured_at_the_rate_of_the_base(tmp_path: Path, quick) -> None:

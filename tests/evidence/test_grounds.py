@@ -73,6 +73,18 @@ def test_both_sides_differ_in_the_method_alone_and_both_decay(method, base, fast
     assert found.control is None
 
 
+def test_settings_that_are_asked_for_are_trained_and_what_was_trained_is_said() -> None:
+    """The grounds' recipes hold AdamW and OneCycle themselves: as they come, those suit the ground; asked for, not."""
+    asked = comparison(AdamW(lr=0.02, weight_decay=0.3), ground("digits"))
+    assert asked.fast.get("optimizer") == asked.method == AdamW(lr=0.02, weight_decay=0.3)
+    assert asked.base == comparison(AdamW(), ground("digits")).base
+    usual = comparison(AdamW(), ground("digits"))
+    assert usual.fast == ground("digits").recipe
+    assert usual.method == usual.fast.get("optimizer") != AdamW()
+    slow = OneCycle(warmup=0.4)
+    assert comparison(slow, ground("digits")).fast.get("schedule") == slow
+
+
 class Half(Method):
     """Keeps half of the samples."""
 

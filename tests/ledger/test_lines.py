@@ -121,6 +121,47 @@ def test_an_error_ends_the_record(path):
     assert (records[1]["state"], records[1]["reason"]) == ("failed", "division by zero")
 
 
+def test_who_interrupts_does_not_judge(path):
+    def work():
+        with Writer(path) as log:
+            log.record("start", run="r1")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    records, intact = read(path)
+    assert intact is True
+    assert (records[-1]["state"], records[-1]["reason"]) == ("killed", "KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["waiting", "on its way"])
+def test_a_device_that_failed_still_gets_an_end(path, monkeypatch, flushed):
+    def dead(*_):
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    def work():
+        with Writer(path) as log:
+            log.record("start", run="r1")
+            log.scalar("loss", torch.tensor(1.0), 1)
+            log.step(1, [torch.tensor(1.0)], 0.1, 0.25, 1.0)
+            if flushed:
+                monkeypatch.setattr("halftime.ledger.lines._Copy.done", lambda _: False)
+                log.flush(wait=False)
+                monkeypatch.setattr(
+                    "halftime.ledger.lines._Copy.read", lambda copy: dead() if copy._scalars else iter(())
+                )
+            else:
+                monkeypatch.setattr(torch, "stack", dead)
+            raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    with pytest.raises(torch.AcceleratorError):
+        work()
+    records, intact = read(path)
+    assert intact is True
+    assert (records[-1]["state"], records[-1]["reason"]) == ("failed", "CUDA error: device-side assert triggered")
+    assert [r["values"] for r in records if r.get("key") == "wait"] == [[0.25]]  # what the host knew is kept
+
+
 def test_a_line_that_was_torn_by_a_full_disk_does_not_spoil_the_next(path, monkeypatch):
     real, left = os.write, 40
 

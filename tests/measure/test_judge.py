@@ -7,7 +7,7 @@ import math
 import pytest
 
 from halftime.measure.judge import judge
-from halftime.measure.sequential import Design
+from halftime.measure.sequential import ALPHA, Design, running
 from halftime.measure.statistics import difference, speedup
 from tests.measure.test_proof import WORKLOAD, arms
 
@@ -71,6 +71,18 @@ def test_quality_that_is_not_shown_keeps_the_proof_open_until_the_most() -> None
     found = judge(slow, quick, WORKLOAD, 8, PLAN)
     assert found["verdict"] == "not shown"
     assert found["settled"].endswith("the quality would need more")
+
+
+def test_a_stricter_design_is_stricter_of_quality_too() -> None:
+    """Both claims of one proof hold at the level that it was designed for: two proofs share their errors."""
+    lower = {
+        alpha: judge(*arms(BASE, QUICK), WORKLOAD, 8, Design(effect=1.5, most=8, alpha=alpha))["quality"].low
+        for alpha in (ALPHA, ALPHA / 2)
+    }
+    assert lower[ALPHA / 2] < lower[ALPHA]
+    slow, quick = arms(BASE, QUICK)
+    gaps = [f.score - b.score for b, f in zip(slow.runs, quick.runs, strict=True)]  # type: ignore[operator]
+    assert lower[ALPHA] == running(gaps, 0.05).low  # of one proof as ever: each side at 95 %
 
 
 def test_misses_open_their_ends() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from scipy import stats
 
 import halftime as ht
-from halftime.measure.noise import censored, noise, power_of, price, sd_interval, seeds_for
+from halftime.measure.noise import censored, noise, power_of, price, seeds_for
+from halftime.measure.statistics import sd_interval
 from tests.measure.test_proof import WORKLOAD, a_run
 
 
@@ -48,6 +50,25 @@ def test_without_a_target_the_score_is_what_varies() -> None:
     assert found.of == "final score"
     assert (found.sd, found.missed) == (pytest.approx(0.01), 0)
     assert price(found, 1.0).seeds is not None
+
+
+def test_runs_that_failed_are_counted_and_named() -> None:
+    runs = [a_run(seed, hit) for seed, hit in enumerate([10.0, 11.0, 12.0])]
+    died = dataclasses.replace(a_run(3, None), state="failed", id="r-diverged")
+    strange = dataclasses.replace(a_run(4, None, math.nan), id="r-no-number")
+    found = noise([*runs, died, strange])
+    assert (found.n, found.failed) == (3, ("r-diverged", "r-no-number"))
+    assert found.sd == noise(runs).sd
+    assert found.words == noise(runs).words + "; 2 runs failed and are not among them: r-diverged, r-no-number"
+    assert noise(runs).failed == ()
+    with pytest.raises(ht.InputError, match="2 runs failed and are not among them: r-diverged, r-no-number"):
+        noise([runs[0], died, strange])
+
+
+def test_runs_that_are_all_alike_have_no_noise() -> None:
+    no_target = {**WORKLOAD, "target": None}
+    with pytest.raises(ht.InputError, match=r"3 runs have the same final score, 0\.8"):
+        noise([a_run(seed, None, 0.8, workload=no_target) for seed in range(3)])
 
 
 def test_one_run_has_no_noise() -> None:

@@ -13,7 +13,7 @@ import halftime as ht
 from halftime.ledger.store import Ledger
 from halftime.measure.judge import Arm, judge
 from halftime.measure.proof import Proof
-from halftime.measure.tuned import Tuning, tuning
+from halftime.measure.tuned import Tuning, tune_choices, tuning
 from halftime.methods import SGD, AdamW, OneCycle
 from halftime.run import Evaluation, Run
 from tests.conftest import make_task
@@ -114,6 +114,23 @@ def test_tuning_tells_an_untuned_base_from_a_tuned_one() -> None:
     assert str(tuning(ht.Recipe([SGD(lr=0.3)], epochs=1), WORKLOAD, many)).startswith("badly tuned: 0.1")
     other = [dataclasses.replace(run, recipe=run.recipe.replace(epochs=2)) for run in many]
     assert not tuning(base, WORKLOAD, other).tries  # another budget is another recipe
+
+
+def test_what_was_chosen_says_by_what_and_from_how_many_rates(tmp_path: Path) -> None:
+    from halftime.ledger.lines import Writer
+
+    ledger, recipe = Ledger(tmp_path / "ledger"), ht.Recipe([AdamW(lr=0.03)], epochs=6)
+    for kind, rates, tuned, words in (
+        ("search", 1, False, "not tuned: halftime search compared 1 learning rate of it, 5 are asked for"),
+        ("search", 4, False, "not tuned: halftime search compared 4 learning rates of it, 5 are asked for"),
+        ("search", 7, True, "tuned: 0.03 was chosen by halftime search from 7 rates over shares of the budget"),
+        ("tune", 13, True, "tuned: 0.03 was chosen by halftime tune from 13 rates over shares of the budget"),
+    ):
+        with Writer(ledger.attempt(ledger.new(kind))) as log:
+            log.record("start", workload=WORKLOAD)
+            log.record("chosen", rate=0.03, rates=rates, recipe_hash=recipe.hash)
+        found = tuning(recipe, WORKLOAD, [], tune_choices(ledger))
+        assert (found.tuned, str(found)) == (tuned, words)
 
 
 def test_a_proof_end_to_end_is_recorded_resumed_and_verified(tmp_path: Path) -> None:

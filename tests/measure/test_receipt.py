@@ -57,6 +57,18 @@ def test_it_says_medians_and_minima_and_can_be_made_again(ledger: Ledger) -> Non
     assert check(json.loads(json.dumps(made)), ledger) == []
 
 
+def test_a_proof_without_a_first_line_is_no_obstacle(ledger: Ledger) -> None:
+    """A disk that is full leaves an empty file."""
+    tuned(ledger)
+    proof = write_proof(ledger, SLOW, QUICK)
+    empty = ledger.attempt(ledger.new("proof"))
+    empty.parent.mkdir(parents=True)
+    empty.touch()
+    made = receipt(proof, ledger)
+    assert made["context"]["elsewhere"] == []
+    assert check(json.loads(json.dumps(made)), ledger) == []
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_kind_of_proof_can_be_checked(case: str, ledger: Ledger) -> None:
     proof = write_proof(ledger, **CASES[case][1])

@@ -9,9 +9,10 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from halftime.measure import shares
-from halftime.measure.shares import Cell
+from halftime.measure.shares import Cell, Effect
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -62,6 +63,29 @@ def test_shares_of_drawn_orders_multiply_to_the_whole(seconds: list[float], want
     assert of == 120
     product = math.prod(value(shares.contrast(shares.share(name, orders), cells)) for name in NAMES)
     assert product == pytest.approx(seconds[0] / seconds[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize("logs", [[0.1, 0.3, 0.2, 0.25, 0.1], [-0.2, 0.1, -0.3, -0.4, -0.35], [0.1, -0.1, 0.05]])
+def test_the_p_value_of_an_effect_is_students(logs: list[float]) -> None:
+    cells = {frozenset({"a"}): {i: Cell(1.0) for i in range(len(logs))}}
+    cells[frozenset()] = {i: Cell(math.exp(log)) for i, log in enumerate(logs)}
+    effect = shares.contrast(shares.alone("a"), cells)
+    expected = stats.ttest_1samp(logs, 0.0).pvalue
+    assert shares.p_value(effect) == pytest.approx(expected, rel=1e-6)
+    assert (shares.p_value(effect) < 0.05) == (effect.low > 1.0 or effect.high < 1.0)
+
+
+def test_the_p_value_of_what_is_open_is_one() -> None:
+    for effect in (
+        Effect(None, why="a run failed"),
+        Effect(2.0),
+        Effect(2.0, 0.0, 3.0, 5),
+        Effect(0.5, 0.4, math.inf, 5),
+    ):
+        assert shares.p_value(effect) == 1.0
+    assert shares.p_value(Effect(2.0, 2.0, 2.0, 3)) == 0.0
+    assert shares.p_value(Effect(1.0, 1.0, 1.0, 3)) == 1.0
+    assert shares.p_value(Effect(2.0, 1.9, math.inf, 5, "at least")) < 0.05  # a base that misses opens the other end
 
 
 def test_the_error_of_drawn_orders_is_as_large_as_is_said() -> None:

@@ -12,6 +12,7 @@ import pytest
 from halftime.cli.ablate import shown
 from halftime.ledger.store import Ledger
 from halftime.measure.ablation import Ablation
+from halftime.measure.shares import p_value
 from halftime.methods import EMA, AdamW, LabelSmoothing, OneCycle
 from halftime.recipe import Recipe
 from halftime.report import waterfall
@@ -77,6 +78,24 @@ def test_the_terminal_says_it_all(found: Ablation) -> None:
             assert name in text
         assert "all" in text
         assert "nothing was tuned anew" in text
+
+
+def test_changes_are_judged_together(tmp_path: Path) -> None:
+    """One whose own interval lies clear of 1 is no gain yet where three are judged: the family errs in 5 %."""
+    hits = some_hits(NAMES)
+    hits[frozenset(NAMES) - {"EMA"}] = [10.6, 10.15, 10.9, 11.5, 11.0]
+    hits[frozenset(NAMES) - {"OneCycle"}] = [20.0, 20.1, 20.2, 20.1, 20.0]
+    hits[frozenset(NAMES) - {"LabelSmoothing"}] = [10.0, 10.2, 9.9, 10.1, 10.0]
+    hits[frozenset(NAMES)] = [10.0, 10.1, 10.2, 10.1, 10.0]
+    found = write_ablation(Ledger(tmp_path / "ledger"), ONE, FOUR, hits, 5)
+    ema = next(part for part in found.parts if part.name == "EMA").without
+    assert ema.low > 1.0
+    assert 0.05 / 2 < p_value(ema) < 0.05
+    assert found.verdicts == {"EMA": "not clear", "OneCycle": "pays", "LabelSmoothing": "not clear"}
+    assert "missed when left out: OneCycle; not clear: LabelSmoothing, EMA" in found.words
+    assert {row["name"]: row["verdict"] for row in waterfall.rows(found)} == found.verdicts
+    for text in (shown(found, 200), checked(ablation_page(found)).text):
+        assert "Holm" in text
 
 
 def test_the_page_has_both_waterfalls_and_the_table_behind_them(found: Ablation) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import halftime as ht
 from halftime.errors import BadRecipe, BadValue, BadWorkload
@@ -124,6 +125,26 @@ def test_four_changes_are_drawn_and_their_error_is_said(ledger: Ledger, monkeypa
     assert "drawn by chance" in found.method
     again = ablate(make_task(), recipe, base, seeds=1, orders=3, ledger=ledger, quiet=True)
     assert again == found
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(torch.OutOfMemoryError("CUDA out of memory"), "out of memory: CUDA"), (ZeroDivisionError("x"), "crashed: Zero")],
+)
+def test_a_part_that_does_not_fit_or_crashes_is_left_out(
+    error: Exception, why: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, plain = planted(monkeypatch, lambda names: 32.0 / len(names)), module.train
+
+    def train(workload: ht.Workload, recipe: ht.Recipe, *more: Any, **how: Any) -> Run:
+        if {type(m).__name__ for m in recipe.methods} == {"AdamW", "LabelSmoothing"}:
+            raise error
+        return plain(workload, recipe, *more, **how)
+
+    monkeypatch.setattr(module, "train", train)
+    found = ablate(make_task(), THREE, seeds=2, ledger=ledger, quiet=True)
+    assert len(trained) == 3 * 2
+    assert found.refused["LabelSmoothing"].startswith(why)
 
 
 def test_what_cannot_stand_alone_is_told_with_the_reason(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

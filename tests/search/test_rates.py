@@ -73,6 +73,22 @@ def test_a_diverging_upper_half_is_no_obstacle() -> None:
     assert BEST / 3 < found.rate < BEST * 2
 
 
+def test_half_the_last_round_diverging_is_no_lack_of_signal() -> None:
+    """Four rates, the best inside, both above it without a loss: the middle of the four is that of what was learned."""
+    plain = surface(0.3)
+    rounds = rates.choose(plain, LOW, HIGH).tries  # type: ignore[arg-type]
+    limit = 1.1 * min(t.ask.rate for t in rounds if t.ask.share == rates.VERIFIED)
+
+    def loss_after(rate: float, share: float, seed: int) -> float:
+        return math.inf if share == rates.VERIFIED and rate > limit else plain(rate, share, seed)  # type: ignore[operator]
+
+    found = rates.choose(loss_after, LOW, HIGH)
+    last = sorted((t.ask.rate, t.loss) for t in found.tries if t.ask.share == rates.VERIFIED)
+    assert [loss == math.inf for _, loss in last] == [False, False, True, True]
+    assert min(last, key=lambda one: one[1]) == last[1]
+    assert found.rate is not None
+
+
 def test_no_signal_is_a_result_and_never_a_number() -> None:
     for loss, words in ((2.303, "the same at every rate"), (math.nan, "diverges at every rate")):
         found = rates.choose(lambda rate, share, seed, loss=loss: loss, LOW, HIGH)  # type: ignore[misc]

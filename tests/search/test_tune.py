@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -23,7 +26,8 @@ from halftime.measure.tuned import tune_choices, tuning
 from halftime.measure.verify import verify
 from halftime.methods import SGD, AdamW, OneCycle
 from halftime.places import Method
-from halftime.search.phases import ShuffledTargets
+from halftime.search.phases import SEEDS, Phases, ShuffledTargets
+from halftime.search.trials import Job, Result, Taken, Trials
 from halftime.search.tune import Tuned, tune
 from halftime.workloads import get
 
@@ -147,7 +151,6 @@ def test_interrupted_and_resumed_is_the_same_and_nothing_is_trained_twice(monkey
         return plain(*arguments, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "train", stops)
-    monkeypatch.setattr("halftime.search.trials._dead", lambda trial: True)  # as seen by the process that comes next
     with pytest.raises(KeyboardInterrupt):
         tuned()
     before = {run.id for run in load_all(Ledger())}
@@ -161,6 +164,82 @@ def test_interrupted_and_resumed_is_the_same_and_nothing_is_trained_twice(monkey
     assert before < {run.id for run in runs}
     assert len(runs) == len(found.results)
     assert len(list(found.folder.glob("attempt-*.jsonl"))) == 2
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, of: Callable[[Job], Result]) -> list[tuple[Job, ht.Recipe]]:
+    """Jobs are not trained, but get what is said here; the jobs and their recipes, in the order in which they came."""
+    seen: list[tuple[Job, ht.Recipe]] = []
+
+    def train(work: Phases, taken: Taken) -> Result:
+        seen.append((taken.job, work.short(taken.job)))
+        return of(taken.job)
+
+    monkeypatch.setattr(Phases, "train", train)
+    return seen
+
+
+def learns(job: Job) -> Result:
+    """Double the batch size is better and makes five steps where the own made six."""
+    if job.control:
+        return Result(9.0, 1, 1.0)
+    if job.phase == "batch_size":
+        return Result(0.5 if job.batch_size == 64 else 1.0, 20 if job.batch_size == 64 else 24, 1.0)
+    return Result(1.0 + abs(math.log(job.rate)), 1, 1.0)
+
+
+@pytest.mark.parametrize("budget", [{"steps": 96}, {"epochs": 6.0}, {"minutes": 1.0}])
+def test_after_the_size_shares_are_those_of_its_budget(
+    budget: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = judged(monkeypatch, learns)
+    found = tuned(RECIPE.replace(**budget), batch_size=True, weight_decay=True)
+    assert found.recipe.batch_size == 64
+    name = next(iter(budget))
+    whole = getattr(found.recipe, name)
+    assert whole == {"steps": 80, "epochs": 10.0, "minutes": 1.0}[name]
+    later = [(job, recipe) for job, recipe in seen if job.phase != "batch_size"]
+    assert len(later) > 10
+    for job, recipe in later:
+        expected = max(1, round(whole * job.share)) if name == "steps" else whole * job.share
+        assert (recipe.batch_size, getattr(recipe, name)) == (64, pytest.approx(expected))
+
+
+def test_what_is_compared_at_equal_minutes_is_trained_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[int] = []
+    take = Trials.take
+
+    def looks(trials: Trials, jobs: Sequence[Job]) -> Taken | None:
+        wanted.append(len(jobs) if jobs[0].phase == "batch_size" else 0)
+        return take(trials, jobs)
+
+    judged(monkeypatch, learns)
+    monkeypatch.setattr(Trials, "take", looks)
+    tuned(batch_size=True)
+    assert [n for n in wanted if n] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_size_that_does_not_fit_is_a_result(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    import halftime.search.phases as module
+
+    def fits(workload: ht.Workload, recipe: ht.Recipe, *more: object, **how: object) -> ht.Run:
+        if recipe.batch_size > 64:
+            raise error
+        return ht.train(workload, recipe, *more, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "train", fits)
+    found = tuned(batch_size=True)
+    sizes = {job.batch_size: result.loss for job, result in found.results.items() if job.phase == "batch_size"}
+    assert [size for size, loss in sizes.items() if loss == math.inf] == [128]
+
+
+def test_nothing_is_judged_on_the_seeds_of_a_tune() -> None:
+    tuned(weight_decay=True, batch_size=True)
+    seeds = {run.seed for run in load_all(Ledger())}
+    assert {seed - SEEDS for seed in seeds} == {0, 1, 2, 3, 4}
+    assert min(seeds) > 61_000  # where those of proofs, searches and ablations end
 
 
 def command(*more: str) -> list[str]:
@@ -197,6 +276,27 @@ def test_a_killed_process_is_followed_and_two_share(own_folder: Path, capsys: py
     done = [sum('"kind":"try"' in line for line in path.read_text().splitlines()) for path in files]
     assert len(files) == 3
     assert sum(done) in (len(ended), len(ended) - 1)  # one may have ended just before the kill
+
+
+def test_helpers_end_at_once_with_the_tune(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is still at its start would find no tune to join, and begin another."""
+    from halftime.cli import tune as verb
+
+    real, started = subprocess.Popen, []
+
+    def begins(_: list[str], **how: Any) -> Any:
+        started.append(real([sys.executable, "-c", "import time; time.sleep(60)"], **how))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", begins)
+    given = argparse.Namespace(
+        workload="digits", weight_decay=False, batch_size=False, recipe=None, device=None, processes=3
+    )
+    began = time.monotonic()
+    with verb._helpers(given):
+        assert [helper.poll() for helper in started] == [None, None]
+    assert [helper.returncode for helper in started] == [-signal.SIGTERM] * 2
+    assert time.monotonic() - began < 20
 
 
 def call(*arguments: str) -> int:
