@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 from halftime.cli.methods import line
@@ -28,7 +29,8 @@ def block(entries: list[Entry]) -> str:
     if not entries:
         return NONE
     rows = [[*line(e), e["against"], str(e.get("seeds", "–")), e["date"]] for e in entries]
-    reasons = "".join(f"\n{e['workload']['name']}, {e['device']}: {e['words']}\n" for e in entries if not e["ratio"])
+    said = [f"{e['workload']['name']}, {e['device']}: {e['words']}" for e in entries if not e["ratio"]]
+    reasons = "".join(f"\n{textwrap.fill(text, 120, break_long_words=False)}\n" for text in said)
     table = "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
     return f"{BEGIN}\n{HEAD}{table}{reasons}{END}"
 
