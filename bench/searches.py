@@ -91,10 +91,32 @@ def figure(name: str, over: str, predicted: str, ratio: Any) -> tables.Figure:
     return {**about, "n": 1, "median": middle, "spread": [low, high], "spread_is": "interval of its proof"}
 
 
+def told(name: str, found: Found, second: tuple[Proof, float] | None, bases: int = 2) -> tuple[Any, Any, Any]:
+    """(figures, row, bars) of one workload."""
+    both = [found.ratio and (found.ratio[1], found.ratio[0], found.ratio[2] or found.ratio[0])]
+    other = second[0].ratio if second else None
+    both.append(other and (other.low, other.estimate, other.high if other.high < float("inf") else other.estimate))
+    overs = ("the textbook base", "AdamW + OneCycle")[:bases]
+    figures = [figure(name, *one) for one in zip(overs, PREDICTED[name], both, strict=False)]
+    kinds = " + ".join(found.recipe["methods"])
+    row = {
+        "workload": name, "verdict": found.verdict, "over textbook": both[0] and both[0][1],
+        "low": both[0] and both[0][0], "over AdamW + OneCycle": both[1] and both[1][1],
+        "its low": both[1] and both[1][0], "its verdict": second[0].verdict if second else "",
+        "its length": second[1] if second else None, "minutes": found.seconds / 60, "pays back": found.pays_back,
+        "recipe": f"{kinds}, {found.recipe.get('steps')} steps, batch {found.recipe['batch_size']}",
+        "settings": ", ".join(found.settings),
+    }  # fmt: skip
+    bars = [{"workload": name, "change": bar.change, "times": bar.ratio, "low": bar.low, "high": bar.high,
+             "measured": "no: what remains" if bar.rest else "yes"} for bar in found.bars]  # fmt: skip
+    return figures, row, bars
+
+
 def main() -> None:
     parser = tables.options(__doc__)
     parser.add_argument("names", nargs="*", metavar="workload", help="default: fashion_mnist cifar10")
     parser.add_argument("--minutes", type=float, default=60.0, metavar="M", help="of each search (default 60)")
+    parser.add_argument("--one-base", action="store_true", help="leave out the second base, AdamW + OneCycle")
     parser.add_argument(
         "--ledger", type=Path, metavar="DIR", help="where the runs go; the working folder's if not given"
     )
@@ -108,25 +130,10 @@ def main() -> None:
         workload = get(name)
         found = search(workload, base_of(name), minutes=given.minutes, device="cpu", ledger=ledger, quiet=False)
         print(found.words, file=sys.stderr, flush=True)
-        second = against(workload, found, ledger) if found.verdict == "faster" else None
-        both = [found.ratio and (found.ratio[1], found.ratio[0], found.ratio[2] or found.ratio[0])]
-        other = second[0].ratio if second else None
-        both.append(other and (other.low, other.estimate, other.high if other.high < float("inf") else other.estimate))
-        for over, predicted, ratio in zip(
-            ("the textbook base", "AdamW + OneCycle"), PREDICTED[name], both, strict=True
-        ):
-            figures.append(figure(name, over, predicted, ratio))
-        kinds = " + ".join(found.recipe["methods"])
-        rows.append({
-            "workload": name, "verdict": found.verdict, "over textbook": both[0] and both[0][1],
-            "low": both[0] and both[0][0], "over AdamW + OneCycle": both[1] and both[1][1],
-            "its low": both[1] and both[1][0], "its verdict": second[0].verdict if second else "",
-            "its length": second[1] if second else None, "minutes": found.seconds / 60, "pays back": found.pays_back,
-            "recipe": f"{kinds}, {found.recipe.get('steps')} steps, batch {found.recipe['batch_size']}",
-            "settings": ", ".join(found.settings),
-        })  # fmt: skip
-        bars += [{"workload": name, "change": bar.change, "times": bar.ratio, "low": bar.low, "high": bar.high,
-                  "measured": "no: what remains" if bar.rest else "yes"} for bar in found.bars]  # fmt: skip
+        wanted = found.verdict == "faster" and not given.one_base
+        second = against(workload, found, ledger) if wanted else None
+        some, row, more = told(name, found, second, 1 if given.one_base else 2)
+        figures, rows, bars = [*figures, *some], [*rows, row], [*bars, *more]
     tables.publish(given, figures, {"searches": rows, "waterfalls": bars})
 
 
