@@ -19,6 +19,7 @@ FIRST = (  # for the first look: file, figure; some of what went well and some o
     ("demo", "demo ratio"),
     ("searches-digits", "search: digits over the textbook base"),
     ("searches-digits", "search: digits over AdamW + OneCycle"),
+    ("searches-fashion", "search: fashion_mnist over the textbook base"),
     ("rates", "halftime: above 1.05"),
     ("rates", "lightning: above 1.05"),
     ("claims", "real-sequential-same seeds"),

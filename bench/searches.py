@@ -96,8 +96,9 @@ def told(name: str, found: Found, second: tuple[Proof, float] | None, bases: int
     both = [found.ratio and (found.ratio[1], found.ratio[0], found.ratio[2] or found.ratio[0])]
     other = second[0].ratio if second else None
     both.append(other and (other.low, other.estimate, other.high if other.high < float("inf") else other.estimate))
-    overs = ("the textbook base", "AdamW + OneCycle")[:bases]
-    figures = [figure(name, *one) for one in zip(overs, PREDICTED[name], both, strict=False)]
+    overs = ("the textbook base", "AdamW + OneCycle")[: bases if found.verdict == "faster" else 1]
+    shown = [both[0] if found.verdict == "faster" else None, both[1]]
+    figures = [figure(name, *one) for one in zip(overs, PREDICTED[name], shown, strict=False)]
     kinds = " + ".join(found.recipe["methods"])
     row = {
         "workload": name, "verdict": found.verdict, "over textbook": both[0] and both[0][1],

@@ -79,6 +79,17 @@ class Design:
         return seeds_for(self.effect, 1.0, self.alpha, self.power) or MOST
 
     @property
+    def soonest(self) -> int | None:
+        """Pairs after which a gain can be claimed at the earliest, however clear it is; None: not within `most`.
+
+        Example:
+            >>> Design(effect=1.0, alpha=0.0125, most=5).soonest, Design(effect=2.0, alpha=0.0125, most=5).soonest
+            (None, 4)
+        """
+        able = np.isfinite(boundaries(self)[1]).nonzero()[0]
+        return int(able[0]) + 1 if len(able) else None
+
+    @property
     def words(self) -> str:
         """What was designed."""
         what = f"a gain of {self.gain:g} %, " if self.gain is not None else "a gain of "
@@ -86,6 +97,7 @@ class Design:
         return (
             f"sequential design: {what}{self.effect:.2g} times the standard deviation between pairs, is found with "
             f"probability {self.power:g}{less}, a false one claimed with {self.alpha:g}, at most {self.most} pairs"
+            f"{', after which no gain can be claimed' if self.soonest is None else ''}"
         )
 
     def to_dict(self) -> dict[str, Any]:

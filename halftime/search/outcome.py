@@ -23,6 +23,7 @@ from halftime.search.work import Work
 SEEDS = 50_000  # where the seeds of the proof begin: nothing in the search was chosen by them
 APART = 1000  # between the seeds of a first proof and those of a second one
 MOST = 36  # pairs
+EFFECTS = (1.0, 1.5, 2.0, 3.0)  # standard deviations between pairs; few pairs can show large ones only
 MENDED = 1.3  # a recipe that missed the target in a proof is made so many times longer, and proved again, once
 STANDS = ("proved", "provisional")
 WORTH = 1.03  # a gain that is thought to be smaller is not worth a proof
@@ -77,7 +78,7 @@ def _proved(work: Work, began: Start, recipe: Recipe, k: int) -> dict[str, Any]:
     most = int(work.journal.once(f"most pairs {k}", lambda: most))
     first = SEEDS + k * APART
     found = _finished(work, began.base, recipe, first) or prove(
-        place.workload, began.base, recipe, sequential=Design(most=most, alpha=ALPHA / 2), first=first,
+        place.workload, began.base, recipe, sequential=designed(most), first=first,
         device=place.device, ledger=place.ledger, quiet=True, source=place.source,
     )  # fmt: skip
     ratio = found.ratio
@@ -93,6 +94,17 @@ def _proved(work: Work, began: Start, recipe: Recipe, k: int) -> dict[str, Any]:
         "missed": any(run.hit is None for run in found.fast.runs),
         "pair": found.pair_seconds,
     }
+
+
+def designed(most: int) -> Design:
+    """The design of a proof of so many pairs at most: the smallest effect that they can show, with a pair to spare.
+
+    Example:
+        >>> designed(36).effect, designed(5).effect
+        (1.0, 2.0)
+    """
+    designs = [Design(effect=effect, most=most, alpha=ALPHA / 2) for effect in EFFECTS]
+    return next((one for one in designs if one.soonest is not None and one.soonest < most), designs[-1])
 
 
 def _finished(work: Work, base: Recipe, fast: Recipe, first: int) -> Proof | None:

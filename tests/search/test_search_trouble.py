@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from halftime.errors import BadValue
+from halftime.measure.sequential import Design, follow
 from halftime.methods import EMA, ChannelsLast, OneCycle
 from halftime.places import Method, Places
 from halftime.search import prune, work
 from halftime.search.batch import throughput
 from halftime.search.gains import Anchor, anchored, gain_of, race
 from halftime.search.journal import alone
-from halftime.search.outcome import waterfall
+from halftime.search.outcome import designed, waterfall
 from halftime.search.records import Decision, Gain, Pace, Trial
 from halftime.search.retune import retuned, unrated
 from halftime.search.timing import TOO_LONG, curve, pace
@@ -121,6 +122,15 @@ def test_the_time_that_runs_out_while_leaving_out_costs_only_that(
     found = searched(ledger=tmp_path, proof=False)
     assert any("the recipe stays whole" in note for note in found.notes)
     assert found.verdict in ("not shown", "nothing found")
+
+
+@pytest.mark.parametrize("most", [5, 6, 8, 36])
+def test_however_few_the_pairs_of_a_proof_they_can_show_a_clear_gain(most: int) -> None:
+    plan, clear = designed(most), [0.7 + 0.01 * (i % 3) for i in range(most)]
+    assert plan.most == most
+    assert any(follow(clear[:n], plan).low > 0 for n in range(3, most + 1))
+    assert "no gain can be claimed" in Design(alpha=plan.alpha, most=5).words
+    assert "no gain can be claimed" not in plan.words
 
 
 def test_two_searches_never_share_a_folder(tmp_path: Path) -> None:
