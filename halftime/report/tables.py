@@ -46,7 +46,7 @@ def summary(run: Run) -> str:
     lines = [f"run {run.id}: {run.verdict}" + (f" ({run.reason})" if run.reason else "")]
     lines.append(f"  {run.workload['name']} · {run.recipe} · seed {run.seed} · {run.device}")
     if target is not None:
-        lines.append(f"  target {target:g}: {bracket(run.hit)} of training")
+        lines.append(f"  target {target:g}: {bracket(run.hit)}" + " of training" * bool(run.hit))
     if run.score is not None:
         lines.append(f"  final score {run.score:.4f} after {run.steps} steps, {run.seconds:.1f} s of training")
     if run.evaluations and run.evaluations[-1].scores:

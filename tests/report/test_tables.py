@@ -12,3 +12,8 @@ def test_it_shows_the_receipt_of_what_was_consumed(tmp_path: Path) -> None:
     run = trained(task(), recipe(steps=3), tmp_path)
     assert len(run.receipt) == 32
     assert f"order receipt {run.receipt} of 3 batches" in summary(run)
+
+
+def test_a_missed_target_is_said_as_such(tmp_path: Path) -> None:
+    run = trained(task(target=1.0), recipe(steps=3), tmp_path)
+    assert "  target 1: missed\n" in summary(run)
