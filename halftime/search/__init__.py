@@ -7,5 +7,5 @@ The floors of this house, from the street up; each file stands on one of them:
 - changes: candidates, switches, timing, machine, memory, batch
 - gains: gains, combine, leap, length, prune
 - account: start, journal, records, outcome, view, drift
-- trainings: work, worker, engine, engine_local, engine_ray
+- trainings: work, failure, worker, engine, engine_local, engine_ray
 """

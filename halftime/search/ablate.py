@@ -19,8 +19,8 @@ from halftime.measure.device import pick
 from halftime.recipe import Recipe
 from halftime.run import Run, attempt_files
 from halftime.search.ablate_plan import Change, changes, default_base, made_of
+from halftime.search.failure import failure
 from halftime.search.prove import train_once, warm_up
-from halftime.search.work import failure
 from halftime.workload import Workload
 
 FIRST = 60_000  # its seeds are its own: nothing was chosen by them, and no proof rests on them

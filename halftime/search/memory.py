@@ -17,7 +17,7 @@ from halftime.data.feed import random_kept
 from halftime.errors import StorageError
 from halftime.measure.device import pick
 from halftime.recipe import Recipe
-from halftime.search.work import failure
+from halftime.search.failure import failure
 from halftime.train import train
 from halftime.workload import Workload
 

@@ -19,6 +19,7 @@ from halftime.places import Method, overrides
 from halftime.recipe import Recipe
 from halftime.run import Run
 from halftime.search import rates
+from halftime.search.failure import failure
 from halftime.search.trials import Job, Result, Taken, Trials
 from halftime.train import train
 from halftime.workload import Workload
@@ -120,8 +121,6 @@ class Phases:
 
     def train(self, taken: Taken) -> Result:
         """Do one job as a run of the ledger; a run of it that was stopped goes on, one that had ended counts."""
-        from halftime.search.work import failure  # late: it takes from here, too
-
         job, seed = taken.job, SEEDS + taken.job.seed
         recipe, workload = self.short(job), self.workload
         if not any(listens(method) for method in recipe.methods):

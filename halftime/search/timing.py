@@ -25,8 +25,9 @@ from halftime.errors import Diverged, StorageError
 from halftime.measure.statistics import LEVEL, quantile, spread
 from halftime.recipe import Recipe
 from halftime.run import Run
+from halftime.search.failure import failure
 from halftime.search.records import Pace
-from halftime.search.work import BLOCK, failure
+from halftime.search.work import BLOCK
 from halftime.train import train
 from halftime.workload import Workload
 

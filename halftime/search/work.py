@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import torch
-
-from halftime.errors import InputError, StorageError
+from halftime.errors import StorageError
 from halftime.ledger.store import Ledger, load_all
 from halftime.recipe import Recipe
 from halftime.run import Run
+from halftime.search.failure import failure
 from halftime.search.journal import Journal
 from halftime.search.phases import listens
 from halftime.search.records import Decision, Trial
@@ -108,18 +106,6 @@ def trained(place: Place, job: Job, before: Sequence[Run] = ()) -> Trial:
 def _finite(value: float | None) -> float | None:
     """A score that is no number, such as the correlation of a constant, is none."""
     return value if value is not None and math.isfinite(value) else None
-
-
-def failure(error: Exception) -> tuple[str, str]:
-    """(state, reason) of a training that raised; memory is freed."""
-    text = " ".join(str(error).split())[:300] or type(error).__name__
-    memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text
-    if memory:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return "out of memory", text
-    return ("refused", text) if isinstance(error, InputError) else ("crashed", f"{type(error).__name__}: {text}")
 
 
 @dataclasses.dataclass
