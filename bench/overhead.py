@@ -34,6 +34,7 @@ import sys
 import tempfile
 import time
 import venv
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -48,6 +49,7 @@ SETS = {
     "peers": ("torch==2.13.0", "lightning", "accelerate", "fastai"),
     "composer": ("mosaicml",),  # 0.32 asks for torch < 2.7.1
 }
+Arms = Mapping[str, Callable[[peers.Block], None]]
 ARMS = {
     "peers": [name for name in peers.ARMS if name != "composer"],
     "composer": ["bare", "bare again", HALFTIME, "composer"],
@@ -68,13 +70,13 @@ def environment(folder: Path, chosen: str) -> Path:
     return python
 
 
-def one(name: str, steps: int, warm: int) -> tuple[float, torch.nn.Module]:
-    """Microseconds a step of one block, and the network it trained."""
+def one(name: str, steps: int, warm: int, arms: Arms = peers.ARMS) -> tuple[float, torch.nn.Module]:
+    """Microseconds a step of one block of an arm, and the network it trained."""
     torch.manual_seed(peers.SEED)
     with tempfile.TemporaryDirectory() as folder:
         block = peers.Block(peers.network(), peers.Batches(*peers.data(steps)), Path(folder))
         gc.collect()
-        peers.ARMS[name](block)
+        arms[name](block)
     return block.seconds(warm) * 1e6, block.model
 
 
@@ -94,14 +96,14 @@ def able(names: list[str], steps: int) -> tuple[list[str], list[dict[str, object
     return found, rows
 
 
-def rounds(names: list[str], given: argparse.Namespace) -> dict[str, list[float]]:
+def rounds(names: list[str], given: argparse.Namespace, arms: Arms = peers.ARMS) -> dict[str, list[float]]:
     """Microseconds a step by arm and round; the first round is only a warm-up."""
     taken: dict[str, list[float]] = {name: [] for name in names}
     order, dice = list(names), random.Random(given.seed)
     for turn in range(given.rounds + 1):
         dice.shuffle(order)
         for name in order:
-            spent, _ = one(name, given.steps, given.warm)
+            spent, _ = one(name, given.steps, given.warm, arms)
             if turn:
                 taken[name].append(spent)
     return taken

@@ -10,18 +10,15 @@ for itself. Before anything is timed, both ways with ten methods must end with t
 
 from __future__ import annotations
 
-import gc
-import random
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy
 
 import halftime as ht
 from bench import peers, tables
+from bench.overhead import one, rounds
 from bench.peers import BATCH, LR, SEED, Block
 from halftime.methods import (
     EMA,
@@ -54,6 +51,7 @@ TEN = (AdamW(lr=LR), OneCycle(), LayerRates(), ClipGradients(), Lookahead(), EMA
 def by_hand(block: Block) -> None:
     """The ten in a loop of one's own."""
     model, steps = block.model, len(block.batches)
+    torch.manual_seed(SEED)  # as the trainer before it draws weights
     kaiming_(model)
     optimizer = torch.optim.AdamW(decay_groups(model, 0.01), lr=LR, betas=(0.9, 0.999))
     scale_rates(optimizer, layer_factors(model))
@@ -90,18 +88,6 @@ ARMS: dict[str, Callable[[Block], None]] = {
 }
 
 
-def one(name: str, steps: int, warm: int) -> tuple[float, torch.nn.Module]:
-    """Microseconds a step of one block, and the network it trained."""
-    torch.manual_seed(SEED)
-    with tempfile.TemporaryDirectory() as folder:
-        block = Block(peers.network(), peers.Batches(*peers.data(steps)), Path(folder))
-        gc.collect()
-        if name.startswith("by hand") or name == "bare":
-            torch.manual_seed(SEED)
-        ARMS[name](block)
-    return block.seconds(warm) * 1e6, block.model
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = tables.options(__doc__)
     parser.add_argument("--rounds", type=int, default=60)
@@ -111,18 +97,11 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     peers.hush()
-    (_, hand), (_, ten) = one("by hand", given.steps, 1), one("ten methods", given.steps, 1)
+    (_, hand), (_, ten) = (one(name, given.steps, 1, ARMS) for name in ("by hand", "ten methods"))
     if not all(torch.equal(a, b) for a, b in zip(hand.parameters(), ten.parameters(), strict=True)):
         print("the ten methods do not end with the weights of the loop by hand", file=sys.stderr)
         return 1
-    taken: dict[str, list[float]] = {name: [] for name in ARMS}
-    order, dice = list(ARMS), random.Random(given.seed)
-    for turn in range(given.rounds + 1):
-        dice.shuffle(order)
-        for name in order:
-            spent, _ = one(name, given.steps, given.warm)
-            if turn:  # the first round is only a warm-up
-                taken[name].append(spent)
+    taken = rounds(list(ARMS), given, ARMS)
     rows = [dict(zip(("arm", "lower quartile (us)", "step (us)", "upper quartile (us)"),
                      (name, *tables.quartiles(values)), strict=True)) for name, values in taken.items()]  # fmt: skip
     extra = [(t - e) - (h - b) for t, e, h, b in zip(
