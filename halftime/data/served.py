@@ -50,9 +50,11 @@ class Served:
 
     def take(self, ticket: Ticket) -> None:
         """Note that a batch is handed out."""
-        self.step, self.epoch, (number, parts) = ticket.step + 1, ticket.epoch, self.part
-        size = len(ticket.ids) // parts
-        self.ids = ticket.ids if parts == 1 else ticket.ids[number * size : (number + 1) * size]
+        self.step, self.epoch, self.ids = ticket.step + 1, ticket.epoch, ticket.ids
+        if self.part[1] > 1:
+            number, parts = self.part
+            size = len(ticket.ids) // parts
+            self.ids = ticket.ids[number * size : (number + 1) * size]
         self._waiting.append(ticket.ids)
         if len(self._waiting) == MANY:
             self._add()
