@@ -1,4 +1,4 @@
-"""Gather: train what a comparison asks for, each side at its own tuned rate, and write down what came of it.
+"""Gather: train what a comparison asks for, each side at its own rate and over several lengths, and write it down.
 
 Everything that was trained is in the ledger, in a group that is named by what would make it another measurement: the
 recipes, the data, the code of halftime, packages, machine and device. So a measurement that was killed goes on by being
@@ -34,12 +34,13 @@ from halftime.recipe import Recipe
 from halftime.run import Run
 from halftime.search.phases import changed, optimizer_of
 from halftime.search.prove import warm_up
-from halftime.search.rates import BUDGET
+from halftime.search.rates import BUDGET, DRIFT
 from halftime.search.tune import tune
 from halftime.train import train
 from halftime.workload import Workload
 
 PILOT = 1000  # its seed: what is judged must be fresh
+LENGTHS = (0.4, 1.0)  # of a ground's training, each with a whole schedule: what is judged is the curve over them
 TUNING = 16  # trainings in a search for a rate, about
 START = 0.12  # seconds that a training takes beside its steps, until one was watched
 
@@ -99,8 +100,8 @@ class Gathering:
         total, searches = 0.0, dict[str, float]()
         for one in comparisons:
             whole, key = self.pilot(one), self.key(one)
-            groups = [f"evidence-{key}/{arm}" for arm in one.arms]
-            total += whole * sum((group, seed) not in self.known for group in groups for seed in range(self.seeds))
+            for arm, length, seed in self._jobs(one):
+                total += (length * whole) * ((_group(key, arm, length), seed) not in self.known)
             keys = [self._rate_key(one.workload, recipe) for recipe in self._to_tune(one)]
             searches |= dict.fromkeys(keys, BUDGET * whole + TUNING * START)
         return total + math.fsum(searches[key] for key in searches.keys() - self._read().keys())
@@ -118,17 +119,25 @@ class Gathering:
         except InputError as error:  # the method cannot work here: that is known before anything is trained
             return unmeasured(comparison, str(error), head)
         rates = self._tuned(comparison)
-        runs: dict[str, list[Run]] = {arm: [] for arm in comparison.arms}
-        for seed in range(self.seeds):
-            arms = [*comparison.arms.items()]
-            random.Random(f"{head['key']} {seed}").shuffle(arms)
-            for arm, recipe in arms:
-                told = rates[arm]["rate"]
-                there = recipe if told is None else changed(recipe, lr=told)
-                runs[arm].append(self._run(comparison.workload, there, seed, f"evidence-{head['key']}/{arm}"))
+        found: dict[tuple[str, float, int], Run] = {}
+        for arm, length, seed in self._jobs(comparison):
+            recipe = _long(comparison.arms[arm], rates[arm]["rate"], length)
+            group = _group(head["key"], arm, length)
+            found[arm, length, seed] = self._run(comparison.workload, recipe, seed, group)
+        runs = {
+            arm: [[found[arm, length, seed] for length in LENGTHS] for seed in range(self.seeds)]
+            for arm in comparison.arms
+        }
         self.say(f"{type(comparison.method).__name__} on {comparison.ground.name}: {time.monotonic() - began:.0f} s")
         facts = identity(comparison.workload, comparison.base, 0, "")["workload"]
         return entry(comparison, facts, runs, rates, head)
+
+    def _jobs(self, comparison: Comparison) -> Iterable[tuple[str, float, int]]:
+        """(arm, length, seed) of all trainings that are judged: seed by seed, within each in random order."""
+        for seed in range(self.seeds):
+            jobs = [(arm, length, seed) for arm in comparison.arms for length in LENGTHS]
+            random.Random(f"{comparison.ground.name} {comparison.method} {seed}").shuffle(jobs)
+            yield from jobs
 
     def say(self, text: str) -> None:
         """A line on stderr."""
@@ -198,6 +207,21 @@ class Gathering:
     def _check_time(self) -> None:
         if time.monotonic() >= self.until:
             raise TimeUp
+
+
+def _group(key: str, arm: str, length: float) -> str:
+    return f"evidence-{key}/{arm}/{length:g}"
+
+
+def _long(recipe: Recipe, rate: float | None, length: float) -> Recipe:
+    """A recipe at its tuned rate, so many times as long, the rate moved to that."""
+    if rate is not None:
+        recipe = changed(recipe, lr=float(f"{rate * length**-DRIFT:.3g}"))
+    return (
+        recipe.replace(epochs=(recipe.epochs or 1.0) * length)
+        if recipe.steps is None
+        else recipe.replace(steps=max(1, round(recipe.steps * length)))
+    )
 
 
 def _hashed(content: Any) -> str:

@@ -19,7 +19,7 @@ from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.workload import Workload
 
-LOOKS = 40  # evaluations in a training: they stop the clock, and say within a fortieth when the target was met
+LOOKS = 8  # evaluations in a training: the last is judged, the others tell about when the target was met
 EACH = 2  # grounds of a method
 
 
@@ -94,7 +94,10 @@ WANTED = {  # what a method asks for beyond what it needs, by its slot or its na
     "prior": {"tail"},
     "RepeatFactor": {"tail"},
 }
-NAMED = {"ZeroResidual": ("fashion_mnist_small", "fashion_mnist_tail")}  # the grounds with branches that end in a norm
+NAMED = {
+    "ZeroResidual": ("fashion_mnist_small", "fashion_mnist_tail"),  # those with branches that end in a norm
+    "Muon": ("cifar10_small", "shakespeare_small"),  # those whose matrices are widest
+}
 RIVALS: dict[str, Method] = {"AdamW": SGD(), "OneCycle": StepDrop()}  # of what the grounds' recipes hold themselves
 OWN_SCHEDULE = {"ScheduleFree"}  # it takes the place of the schedule, too
 

@@ -11,20 +11,19 @@ from typing import Any
 from halftime.diagnose.misfit import FACTS
 from halftime.evidence.grounds import Comparison
 from halftime.ledger.checkpoint import replace
-from halftime.measure.judge import PROVED, Arm, judge
+from halftime.measure.judge import PROVED
+from halftime.measure.matched import matched
 from halftime.measure.prior import FORMAT, Entry, read, stem
-from halftime.measure.statistics import Interval, Pair, speedup
-from halftime.measure.tuned import Tuning
-from halftime.recipe import Recipe
+from halftime.measure.statistics import Interval, difference
 from halftime.run import Run
 
-_VERDICTS = {"proved": "gain", "provisional": "provisional", "worse": "harm"}
+Runs = list[list[Run]]  # of an arm: for each seed one a length, the whole length last
 
 
 def entry(
     comparison: Comparison,
     workload: dict[str, Any],
-    runs: dict[str, list[Run]],
+    runs: dict[str, Runs],
     rates: dict[str, dict[str, Any]],
     head: dict[str, Any],
 ) -> Entry:
@@ -33,28 +32,29 @@ def entry(
     Args:
         comparison: what was trained.
         workload: the record of it in a run.
-        runs: of each arm, in the order of the seeds.
+        runs: of each arm.
         rates: of each arm: the rate, why, and what finding it cost.
         head: key, device, date, code, packages, machine.
     """
-    arms = {name: _arm(found[0].recipe, found) for name, found in runs.items()}
-    found = judge(arms["base"], arms["fast"], workload, len(runs["base"]))
-    beside = speedup(_pairs(runs["control"], runs["fast"])) if "control" in runs else None
-    verdict = _VERDICTS.get(found["verdict"], "no gain")
+    sign = 1.0 if workload["better"] == "higher" else -1.0
+    ratio = _soon(runs["base"], runs["fast"], sign, comparison.method.exact)
+    beside = _soon(runs["control"], runs["fast"], sign) if "control" in runs else None
+    verdict = _verdict(ratio)
     if beside is not None and verdict in ("gain", "provisional") and beside.low <= 1.0:
         verdict = "no gain"  # as many samples drawn at random do as well
+    whole = {name: [one[-1] for one in found] for name, found in runs.items()}
     return {
         **_about(comparison, head),
         "workload": workload,
         "verdict": verdict,
-        "words": _words(verdict, found["ratio"], beside, workload["target"], runs),
+        "words": _words(verdict, ratio, beside, whole),
         "seeds": len(runs["base"]),
-        "ratio": _interval(found["ratio"]),
-        "quality": _interval(found["quality"]),
-        "cost": _cost(runs["base"], runs["fast"]),
+        "ratio": _interval(ratio),
+        "quality": _interval(_better(whole["base"], whole["fast"], sign)),
+        "cost": _cost(whole["base"], whole["fast"]),
         "against_control": _interval(beside),
         "arms": {name: _told(name, found, rates) for name, found in runs.items()},
-        "device_seconds": math.fsum(run.device_seconds for found in runs.values() for run in found),
+        "device_seconds": math.fsum(run.device_seconds for found in runs.values() for one in found for run in one),
     }
 
 
@@ -107,12 +107,37 @@ def _about(comparison: Comparison, head: dict[str, Any]) -> Entry:
     }
 
 
-def _arm(recipe: Recipe, runs: list[Run]) -> Arm:
-    return Arm(recipe, tuple(runs), Tuning(None, (), None))
+def _soon(base: Runs, fast: Runs, sign: float, exact: bool = False) -> Interval:
+    """How many times as soon the fast arm ends at the same score; of an exact method the seconds alone count."""
+
+    def curves(arm: Runs) -> list[list[tuple[float, float | None]]]:
+        return [[(run.seconds, None if run.score is None else sign * run.score) for run in one] for one in arm]
+
+    slow, quick = curves(base), curves(fast)
+    if exact:
+        quick = [
+            [(f[0], b[1] if f[1] is not None else None) for b, f in zip(*pair, strict=True)]
+            for pair in zip(slow, quick, strict=True)
+        ]
+    return matched(slow, quick)
 
 
-def _pairs(base: list[Run], fast: list[Run]) -> list[Pair]:
-    return [(b.hit and b.hit[1], b.seconds, f.hit and f.hit[1], f.seconds) for b, f in zip(base, fast, strict=True)]
+def _verdict(ratio: Interval) -> str:
+    if ratio.high < 1.0:
+        return "harm"
+    if ratio.low > 1.0:
+        return "gain" if ratio.n >= PROVED else "provisional"
+    return "no gain"
+
+
+def _better(base: list[Run], fast: list[Run], sign: float) -> Interval | None:
+    ended = [(_score(b), _score(f)) for b, f in zip(base, fast, strict=True)]
+    both = [(sign * b, sign * f) for b, f in ended if b is not None and f is not None]
+    return difference([b for b, _ in both], [f for _, f in both]) if both else None
+
+
+def _score(run: Run) -> float | None:
+    return run.score if run.score is not None and math.isfinite(run.score) else None
 
 
 def _cost(base: list[Run], fast: list[Run]) -> float | None:
@@ -121,16 +146,17 @@ def _cost(base: list[Run], fast: list[Run]) -> float | None:
     return math.exp(math.fsum(logs) / len(logs)) if logs else None
 
 
-def _told(name: str, runs: list[Run], rates: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _told(name: str, runs: Runs, rates: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    whole = [one[-1] for one in runs]
     return {
-        "recipe": runs[0].recipe.to_dict(),
+        "recipe": whole[0].recipe.to_dict(),
         "tuning": rates[name],
-        "runs": [run.id for run in runs],
-        "states": [run.state for run in runs],
-        "seconds_to_target": [run.hit[1] if run.hit else None for run in runs],
-        "seconds": [run.seconds for run in runs],
-        "scores": [run.score if run.score is not None and math.isfinite(run.score) else None for run in runs],
-        "joules": [run.joules for run in runs],
+        "runs": [[run.id for run in one] for one in runs],
+        "states": [[run.state for run in one] for one in runs],
+        "seconds_to_target": [run.hit[1] if run.hit else None for run in whole],
+        "seconds": [[run.seconds for run in one] for one in runs],
+        "scores": [[_score(run) for run in one] for one in runs],
+        "joules": [run.joules for run in whole],
     }
 
 
@@ -140,12 +166,12 @@ def _interval(one: Interval | None) -> dict[str, Any] | None:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(one).items()}
 
 
-def _words(verdict: str, ratio: Interval, beside: Interval | None, target: float, runs: dict[str, list[Run]]) -> str:
+def _words(verdict: str, ratio: Interval, beside: Interval | None, runs: dict[str, list[Run]]) -> str:
     """The verdict in a sentence."""
-    missed = {name: sum(run.hit is None for run in found) for name, found in runs.items()}
-    text = f"{verdict}: reaches {target:g} {shown(_interval(ratio))} as soon, over {ratio.n} pairs of seeds"
-    if any(missed.values()):
-        text += "; missed by " + ", ".join(f"{n} {name}" for name, n in missed.items() if n) + " runs"
+    text = f"{verdict}: ends at the same score {shown(_interval(ratio))} as soon, over {ratio.n} pairs of seeds"
+    failed = {name: sum(run.state == "failed" for run in found) for name, found in runs.items()}
+    if any(failed.values()):
+        text += "; failed: " + ", ".join(f"{n} {name}" for name, n in failed.items() if n) + " runs"
     if beside is not None:
         text += f"; {shown(_interval(beside))} as soon as with as many samples drawn at random"
     return text if ratio.n >= PROVED else f"{text}; too few to be sure"

@@ -17,7 +17,7 @@ from typing import Any
 from halftime.errors import BadData
 from halftime.measure.statistics import quantile
 
-FORMAT = 1  # of a file
+FORMAT = 2  # of a file
 VERDICTS = ("gain", "provisional", "no gain", "harm", "no evidence here")
 NEEDED = ("workload", "facts", "device", "date", "verdict", "words", "machine", "packages")
 UNKNOWN = 0.2  # standard deviation of the log of gains between methods: what is expected where nothing was measured

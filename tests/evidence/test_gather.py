@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
 
 from halftime.evidence import gather
-from halftime.evidence.gather import Gathering, TimeUp
+from halftime.evidence.gather import LENGTHS, Gathering, TimeUp
 from halftime.evidence.grounds import Comparison, Ground
 from halftime.evidence.record import written
 from halftime.ledger.store import Ledger, load_all
@@ -66,13 +68,16 @@ def test_it_is_measured_once_and_written_down(tmp_path: Path, quick) -> None:
     assert 0 < work.seconds([compared(EMA())]) < work.seconds([compared(EMA()), compared(FusedOptimizer())])
     found = work.measure(compared(EMA()))
     before = len(load_all(work.ledger))
-    assert before == 1 + 2 * 2  # the pilot, and two seeds of each side
+    assert before == 1 + 2 * 2 * len(LENGTHS)  # the pilot, and of each side two seeds over every length
     again = begun(tmp_path)
     assert again.seconds([compared(EMA())]) == 0
     assert again.measure(compared(EMA()))["arms"] == found["arms"]
     assert len(load_all(again.ledger)) == before
     assert len(quick) == 2  # each side once
     assert found["arms"]["fast"]["recipe"]["methods"]["SGD"]["lr"] == 0.1
+    steps = {run.group.split("/")[-1]: (run.steps, run.recipe.get("optimizer").lr) for run in load_all(work.ledger)[1:]}
+    assert {one: had[0] for one, had in steps.items()} == {"0.4": 13, "1": 32}
+    assert steps["0.4"][1] > steps["1"][1]  # a shorter training bears a higher rate
     assert found["verdict"] in prior.VERDICTS
     assert found["key"] != begun(tmp_path).key(compared(EMA(decay=0.5)))
     path = written(tmp_path / "evidence", "EMA", [found])
@@ -100,7 +105,10 @@ def test_an_exact_method_is_measured_at_the_rate_of_the_base(tmp_path: Path, qui
     found = begun(tmp_path).measure(compared(FusedOptimizer()))
     assert len(quick) == 1
     assert found["arms"]["fast"]["tuning"] == found["arms"]["base"]["tuning"]
-    assert found["arms"]["fast"]["scores"] == pytest.approx(found["arms"]["base"]["scores"], abs=0.05)
+    base, fast = (found["arms"][arm] for arm in ("base", "fast"))
+    assert [*chain(*fast["scores"])] == pytest.approx([*chain(*base["scores"])], abs=0.05)
+    logs = [math.log(b / f) for b, f in zip(chain(*base["seconds"]), chain(*fast["seconds"]), strict=True)]
+    assert math.log(found["ratio"]["estimate"]) == pytest.approx(sum(logs) / len(logs))  # the seconds alone count
 
 
 def test_a_method_that_cannot_work_there_has_no_evidence_and_says_why(tmp_path: Path, quick) -> None:
@@ -112,15 +120,12 @@ def test_a_method_that_cannot_work_there_has_no_evidence_and_says_why(tmp_path: 
     assert prior.read(written(tmp_path / "evidence", "WarmStart", [found])) == [found]
 
 
-def test_what_misses_the_target_is_censored_and_not_dropped(tmp_path: Path, quick) -> None:
-    found = begun(tmp_path).measure(
-        compared(EMA(), target=1.0, score=lambda outputs, targets: torch.zeros(len(targets)))
-    )
-    assert found["arms"]["base"]["seconds_to_target"] == [None, None]
-    assert found["ratio"]["n"] == 2
-    assert (found["ratio"]["low"], found["ratio"]["high"]) == (0.0, None)
-    assert found["verdict"] == "no gain"
-    assert "missed by 2 base, 2 fast" in found["words"]
+def test_a_side_that_ends_without_a_score_leaves_the_interval_open(tmp_path: Path, quick) -> None:
+    nothing = lambda outputs, targets: torch.full((len(targets),), float("nan"))  # noqa: E731
+    found = begun(tmp_path).measure(compared(EMA(), target=1.0, score=nothing))
+    assert found["arms"]["base"]["scores"] == [[None] * len(LENGTHS)] * 2
+    assert (found["ratio"]["n"], found["ratio"]["low"], found["ratio"]["high"]) == (2, 0.0, None)
+    assert (found["verdict"], found["quality"]) == ("no gain", None)
 
 
 def test_when_the_time_is_up_nothing_begins(tmp_path: Path, quick) -> None:

@@ -1,0 +1,68 @@
+"""Speed at an equal score, on curves whose ratio is known."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from halftime.measure.matched import matched
+
+LENGTHS = (8.0, 13.0, 20.0)
+
+
+def arm(seeds: int, faster: float = 1.0, slower: float = 1.0, noise: float = 0.0, slope: float = 0.1, seed: int = 0):
+    """Runs whose score rises with the log of the steps; `faster` in steps, `slower` in seconds a step."""
+    draw = random.Random(seed)
+    return [
+        [(t * slower, 0.5 + slope * math.log(t * faster) + draw.gauss(0, noise)) for t in LENGTHS] for _ in range(seeds)
+    ]
+
+
+@pytest.mark.parametrize(("faster", "slower"), [(1.5, 1.0), (1.0, 1.3), (1.5, 1.5), (0.8, 0.9)])
+def test_the_ratio_is_steps_over_cost(faster: float, slower: float) -> None:
+    found = matched(arm(5), arm(5, faster, slower))
+    assert found.estimate == pytest.approx(faster / slower)
+    assert (found.low, found.high) == pytest.approx((faster / slower,) * 2)
+
+
+def test_the_interval_covers_and_a_method_that_does_nothing_seldom_gains() -> None:
+    covered, gains, rounds = 0, 0, 400
+    for one in range(rounds):
+        found = matched(arm(5, noise=0.01, seed=2 * one), arm(5, 1.2, noise=0.01, seed=2 * one + 1))
+        covered += found.low <= 1.2 <= found.high
+        nothing = matched(arm(5, noise=0.01, seed=-2 * one), arm(5, noise=0.01, seed=-2 * one - 1))
+        gains += nothing.low > 1.0
+    assert covered / rounds > 0.92
+    assert gains / rounds < 0.045  # 2.5 % are due
+
+
+def test_where_longer_training_does_not_end_better_nothing_is_concluded() -> None:
+    found = matched(arm(5, slope=0.0, noise=0.01), arm(5, 1.2, slope=0.0, noise=0.01, seed=1))
+    assert (found.low, found.high) == (0.0, math.inf)
+
+
+def test_equal_scores_need_no_slope() -> None:
+    flat = arm(5, slope=0.0)
+    assert matched(flat, [[(t / 1.1, s) for t, s in one] for one in flat]).low == pytest.approx(1.1)
+
+
+def test_beyond_the_lengths_it_is_a_bound() -> None:
+    found = matched(arm(5, noise=0.001), arm(5, 10.0, noise=0.001, seed=1))
+    assert (found.estimate, found.bound, found.high) == (pytest.approx(2.5), "at least", math.inf)
+    assert 1.0 < found.low <= 2.5
+    found = matched(arm(5, 10.0, noise=0.001), arm(5, noise=0.001, seed=1))
+    assert (found.estimate, found.bound, found.low) == (pytest.approx(0.4), "at most", 0.0)
+    assert found.high < 1.0
+
+
+def test_a_run_without_a_score_opens_the_side_that_it_weakens() -> None:
+    broken = arm(5, 1.5)
+    broken[2][1] = (13.0, None)
+    found = matched(arm(5), broken)
+    assert (found.low, found.bound) == (0.0, "at most")
+    found = matched(broken, arm(5, 1.5))
+    assert (found.high, found.bound) == (math.inf, "at least")
+    lost = matched(arm(2), [[(t, math.nan) for t in LENGTHS]] * 2)
+    assert (lost.low, lost.high, lost.n) == (0.0, math.inf, 2)
