@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -144,9 +145,11 @@ def scores(
         watch = Forgetting(len(dataset), device)
         optimizer = torch.optim.AdamW(copied.parameters(), lr=lr)
         for epoch in range(epochs):
-            _pass(copied, optimizer, watch, _batches(dataset, shuffled(seed, epoch, len(dataset)), batch_size,
-                                                     (seed, epoch), device))  # fmt: skip
-        found = watch.counts if score == "forgetting" else _scored(copied, dataset, score, batch_size, seed, device)
+            order = shuffled(seed, epoch, len(dataset))
+            _pass(copied, optimizer, watch, _batches(dataset, order, batch_size, (seed, epoch), device))
+        found = watch.counts
+        if score != "forgetting":
+            found = _scored(copied, dataset, score, batch_size, seed, device)
     found = found.to("cpu")
     if not bool(found.isfinite().all()):
         raise BadData(f"the proxy diverged: its {score} is not finite; give it a lower rate than {lr:g}")
@@ -186,7 +189,7 @@ def _batches(dataset: Any, order: Tensor, size: int, at: tuple[int, int], device
         ids = order[first : first + size * PIECE]
         piece = on_device(fetch(dataset, ids, (*at, first), generator), device)
         for begin in range(0, len(ids), size):
-            inputs, labels = mapped(split(piece), lambda t: t[begin : begin + size])  # noqa: B023 - used up in this turn
+            inputs, labels = mapped(split(piece), itemgetter(slice(begin, begin + size)))
             yield ids[begin : begin + size], inputs, labels
 
 

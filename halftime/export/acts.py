@@ -12,6 +12,7 @@ from halftime.export.folding import decided
 from halftime.export.modules import FUNCTIONS, External, Module, read
 from halftime.export.setup import SetUp
 from halftime.export.special import SPECIAL
+from halftime.notes import Beforehand
 from halftime.places import PLACES, Method, Places, overrides
 
 LOOP = PLACES[PLACES.index("lr_factor") :]
@@ -19,14 +20,6 @@ SECTIONS = {  # of the script, in which what a place needs is defined
     "data": "data", "batch": "data", "model": "network", "init": "network", "loss": "loss", "optimizer": "optimizer",
     "lr_factor": "schedule", "evaluating": "evaluation", "evaluated": "evaluation",
 }  # fmt: skip
-
-
-WAITS = "its order waits for what is found during the training, which the short feed of a script does not"
-REFUSED: Mapping[str, str] = {  # methods that cannot be exported, by name, and why
-    "EasyFirst": WAITS,
-    "HardExamples": WAITS,
-    "UsefulData": WAITS,
-}
 
 
 @dataclasses.dataclass
@@ -70,9 +63,6 @@ class Translator:
 
     def run(self) -> Acts:
         """All of them, in the order in which a run reaches them."""
-        for name in (type(method).__name__ for method in self.live.methods):
-            if name in REFUSED:
-                raise BadRecipe(f"{name} cannot be exported: {REFUSED[name]}: leave it out of the recipe")
         for place in ("data", "model", "init", "loss", "optimizer"):
             self.bundle.section = SECTIONS[place]
             for method in self.live.methods:
@@ -81,6 +71,9 @@ class Translator:
         for method, acting in zip(self.live.methods, self.live.acting, strict=True):
             self.bundle.section = "steps"
             self._started(method, acting, self._start(method, acting))
+        for method, acting in zip(self.live.methods, self.live.acting, strict=True):
+            if isinstance(acting, Beforehand):  # in a run the first step does it, before its batch is made
+                self.acts.once["start"].append(f"{stem(type(method))}.lr_factor(0.0)")
         return self.acts
 
     def _data(self, method: Method) -> None:
@@ -152,6 +145,8 @@ class Translator:
         for place in LOOP:
             if not overrides(acting, place) or (not name and not isinstance(acting, Method)):
                 continue
+            if place == "lr_factor" and isinstance(acting, Beforehand):
+                continue  # always 1: it is called before the loop
             self.bundle.section = SECTIONS.get(place, "steps")
             if place in ("update", "attempt"):
                 whole = f"{name}.{place}" if name else self._function(method, place)

@@ -122,8 +122,16 @@ class EasyFirst(Method):
         assert isinstance(order, Steered)
 
         def find() -> Tensor:
-            return scores(model, feed.dataset, self.score, epochs=self.proxy_epochs, lr=self.proxy_lr,
-                          batch_size=feed.batch_size, seed=feed.seed, device=feed.device)  # fmt: skip
+            return scores(
+                model,
+                feed.dataset,
+                self.score,
+                epochs=self.proxy_epochs,
+                lr=self.proxy_lr,
+                batch_size=feed.batch_size,
+                seed=feed.seed,
+                device=feed.device,
+            )
 
         return _Leading(find, order, self.score)
 

@@ -129,8 +129,16 @@ class HardExamples(Method):
         def find() -> Tensor:
             lot = self.score == "random"  # the spread of errors, but not whose they are
             kind = "el2n" if lot else self.score
-            found = scores(model, feed.dataset, kind, epochs=self.proxy_epochs, lr=self.proxy_lr,
-                           batch_size=feed.batch_size, seed=feed.seed, device=feed.device)  # fmt: skip
+            found = scores(
+                model,
+                feed.dataset,
+                kind,
+                epochs=self.proxy_epochs,
+                lr=self.proxy_lr,
+                batch_size=feed.batch_size,
+                seed=feed.seed,
+                device=feed.device,
+            )
             return shuffled_scores(found, feed.seed) if lot else found
 
         return _Balancing(find, feed, self)

@@ -73,8 +73,16 @@ def useful(
         >>> len(useful(nn.Linear(4, 2), Feed(data, 2, seed=0), keep=0.5).indices(0))
         4
     """
-    found = scores(model, feed.dataset, score, epochs=proxy_epochs, lr=proxy_lr, batch_size=feed.batch_size,
-                   seed=feed.seed, device=device)  # fmt: skip
+    found = scores(
+        model,
+        feed.dataset,
+        score,
+        epochs=proxy_epochs,
+        lr=proxy_lr,
+        batch_size=feed.batch_size,
+        seed=feed.seed,
+        device=device,
+    )
     return dataclasses.replace(feed, order=Subset(feed.order, hardest(found, keep)))
 
 
@@ -133,8 +141,16 @@ class UsefulData(Method):
         assert isinstance(order, Scored)
 
         def find() -> Tensor:
-            return scores(model, feed.dataset, self.score, epochs=self.proxy_epochs, lr=self.proxy_lr,
-                          batch_size=feed.batch_size, seed=feed.seed, device=feed.device)  # fmt: skip
+            return scores(
+                model,
+                feed.dataset,
+                self.score,
+                epochs=self.proxy_epochs,
+                lr=self.proxy_lr,
+                batch_size=feed.batch_size,
+                seed=feed.seed,
+                device=feed.device,
+            )
 
         kept = f"UsefulData: {self.keep:.3g} of the samples kept, by {self.score}"
         return Beforehand(find, order.settle, lambda seconds: f"{kept}; scored in {seconds:.3g} s of the clock")

@@ -78,6 +78,11 @@ def facts_of(workload: Workload, recipe: Recipe, device: torch.device = CPU) -> 
     return inspect(workload, workload.model().to(device), split(on_device(feed.look(), device)))
 
 
+def device_class(device: torch.device) -> str:
+    """What evidence calls a device: "cpu", or the name of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def candidates(
     recipe: Recipe,
     known: Sequence[type[Method]] = (),
@@ -94,7 +99,7 @@ def candidates(
         device: that trains; what was measured on another class of device says nothing.
         facts: of the workload; a method that needs others is left out. None if they are not known.
     """
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    where = device_class(device)
     wanted = [method for method in named or () if not type(method).exact]
     if named is None:
         kinds = [kind for kind in (*ALL, *known) if not kind.exact and (facts is None or kind.needs <= facts)]

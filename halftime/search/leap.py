@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Collection, Sequence
 
+from halftime.measure.prior import evidence, prior
 from halftime.measure.statistics import quantile
+from halftime.methods import ALL, AdamW
 from halftime.recipe import Recipe
 from halftime.search import gains
 from halftime.search.candidates import Candidate
@@ -19,10 +22,46 @@ from halftime.search.gains import FEWEST, HOPE, SURE, Anchor
 from halftime.search.records import Decision, Gain, Pace, Trial
 from halftime.search.retune import of_length, rate_of, retuned
 from halftime.search.start import Start
+from halftime.search.switches import settings
 from halftime.search.work import Work
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)  # of the base's steps
+WORTH = 0.05  # of the log of the time: what an optimizer must be expected to gain over AdamW, to be tried before it
 GUESS = 0.2  # standard deviation of the log time to target, where the pilot does not tell
+
+
+def preferred(
+    work: Work, base: Recipe, offered: Sequence[Candidate], facts: Collection[str], device: str
+) -> list[Candidate]:
+    """The changes that come first, with the optimizer that is expected to gain most here in the place of AdamW.
+
+    What a step of it gains was measured on other workloads; what a step costs depends on the network, and is timed.
+
+    Args:
+        work: of the search.
+        base: with its number of steps.
+        offered: what would come first.
+        facts: of the workload.
+        device: its class, as evidence names it.
+    """
+    adamw = next((one for one in offered if isinstance(one.methods[0], AdamW)), None)
+    if adamw is None:
+        return list(offered)
+    beside, best = Anchor(adamw.on(base), {}, 1.0), (WORTH, adamw)
+    for kind in ALL:
+        against = [one for one in evidence(kind.__name__) if one.get("against") == "AdamW" and one["device"] == device]
+        made = settings(kind) if against and kind.slot == AdamW.slot else []
+        told = prior(kind.__name__, facts, device)
+        if not made or told.gain + math.log(told.cost) < WORTH:
+            continue
+        candidate = Candidate((made[0],), told.gain, told.spread, told.cost)
+        _, timing, refused = fitting(work, beside, candidate)
+        expected = told.gain + math.log(told.cost) + math.log(timing.ratio)
+        if not refused and expected > best[0]:
+            best = expected, candidate
+    if best[1] is not adamw:
+        work.note(f"{best[1].methods[0]} is tried in the place of AdamW: {math.exp(best[0]):.2f}× as fast is expected")
+    return [best[1] if one is adamw else one for one in offered]
 
 
 def leapt(work: Work, began: Start, candidate: Candidate) -> Anchor | None:

@@ -23,12 +23,12 @@ from halftime.measure.device import pick
 from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.search import batch, combine, gains, length, outcome
-from halftime.search.candidates import Candidate, Queue, candidates, facts_of, named_methods, opening
+from halftime.search.candidates import Candidate, Queue, candidates, device_class, facts_of, named_methods, opening
 from halftime.search.drift import Reference
 from halftime.search.engine import Pool
 from halftime.search.gains import Anchor
 from halftime.search.journal import Journal, alone, records
-from halftime.search.leap import leapt
+from halftime.search.leap import leapt, preferred
 from halftime.search.machine import kept_settings, try_settings
 from halftime.search.prune import pruned
 from halftime.search.records import Found, Trial
@@ -208,14 +208,14 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
 
     where = pick(work.place.device)
     with work.share("opening", SHARES["opening"]):
-        first = opening(began.base) if plan.named is None else []
-        far = leapt(work, began, Candidate(tuple(m for one in first for m in one.methods))) if first else None
         base = began.base.replace(steps=began.steps)
+        facts = facts_of(work.workload, base, where)
+        first = preferred(work, base, opening(base), facts, device_class(where)) if plan.named is None else []
+        far = leapt(work, began, Candidate(tuple(m for one in first for m in one.methods))) if first else None
         anchor = far or gains.anchored(work, base, began.steps, began.goal, known=began.trials)
         if far is None:
             anchor = combine.first_of_all(work, anchor, first, anew)
     anchor = _quicker(work, plan, anchor, anew)
-    facts = facts_of(work.workload, anchor.recipe, where)
     seen = {m for d in work.decisions for m in d.methods if d.stage == "opening"}
     if plan.named is None:  # another setting of what the base has is tried where it was asked for
         seen |= {type(method).__name__ for method in began.base.methods}

@@ -16,7 +16,6 @@ import torch
 import halftime as ht
 from halftime.cli import arguments as read
 from halftime.errors import BadRecipe
-from halftime.export.acts import REFUSED
 from halftime.export.script import script
 from halftime.methods import (
     ALL,
@@ -91,7 +90,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[str,
         (folder / "bars.py").write_text(BARS)
         (folder / "heads.py").write_text(HEADS)
         (folder / "words.py").write_text(WORDS)
-        learned = {key: loaded(folder / f"{file_of(what)}.py") for key, what in RECIPES.items() if key not in REFUSED}
+        learned = {key: loaded(folder / f"{file_of(what)}.py") for key, what in RECIPES.items()}
         paths = [exported(folder / f"{key}.py", made, RECIPES[key], source) for key, (made, source) in learned.items()]
         runs = {k: digest_of_weights(weights(trained(made, RECIPES[k], folder))) for k, (made, _) in learned.items()}
         allowed = [*learned]
@@ -103,17 +102,14 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[str,
 def test_the_script_gives_the_weights_of_the_run_bit_for_bit(
     key: str, scripts: Mapping[str, tuple[str, str, str]]
 ) -> None:
-    if key in REFUSED:
-        pytest.skip(f"cannot be exported: {REFUSED[key]}")
     _, run, again = scripts[key]
     assert again == run
 
 
 def test_every_method_was_executed(scripts: Mapping[str, tuple[str, str, str]]) -> None:
     here = {name(method) for method in ON_CPU}  # the others need a device that this is not
-    assert here == (scripts.keys() | REFUSED.keys()) & {kind.__name__ for kind in ALL}
-    assert REFUSED.keys() <= {kind.__name__ for kind in ALL}
-    assert len(scripts) >= len(here) - len(REFUSED) + 5
+    assert here == scripts.keys() & {kind.__name__ for kind in ALL}
+    assert len(scripts) >= len(here) + 5
     assert len({run for _, run, _ in scripts.values()}) > 20  # exact methods aside, each trains in its own way
 
 

@@ -17,7 +17,7 @@ from torch import nn
 import halftime as ht
 from halftime.errors import BadData
 from halftime.ledger.store import Ledger
-from halftime.measure.prior import Prior
+from halftime.measure.prior import FORMAT, Prior
 from halftime.methods import ALL, EMA, SGD, AdamW, Compile, Guard, LabelSmoothing, Lookahead, Muon, OneCycle
 from halftime.run import Run
 from halftime.search import gains, outcome
@@ -26,7 +26,7 @@ from halftime.search.candidates import PUBLISHED, Candidate, Queue, candidates, 
 from halftime.search.drift import Reference
 from halftime.search.gains import Anchor, gain_of, learn
 from halftime.search.journal import Journal
-from halftime.search.leap import leapt
+from halftime.search.leap import leapt, preferred
 from halftime.search.length import Root, shortest
 from halftime.search.machine import Setting, kept_settings, settings, try_settings
 from halftime.search.memory import fits, largest
@@ -37,6 +37,7 @@ from halftime.search.switches import clear, judge, switches, timed
 from halftime.search.timing import compared, pace, shortened
 from halftime.search.view import View
 from halftime.search.work import Job, Place, Work
+from tests.measure.test_prior import entry
 from tests.search.planted import BASE, Quick, mse, task
 
 NOBODY = Prior(0.0, 0.2, 1.0, 0, True)  # about a method that was never measured
@@ -293,6 +294,24 @@ def test_what_is_missing_is_tried_at_a_share_of_the_length(tmp_path: Path) -> No
     assert decision.gain.ratio > 1.3
     assert set(decision.methods) == {"OneCycle", "AdamW"}
     assert leapt(around, dataclasses.replace(began, goal=1.0), Candidate((OneCycle(),))) is None  # out of reach
+
+
+@pytest.mark.parametrize(("pace", "first"), [(0.9, Muon), (0.4, AdamW)])
+def test_an_optimizer_that_evidence_prefers_comes_first_if_its_steps_are_cheap_enough(
+    tmp_path: Path, monkeypatch, pace: float, first: type
+) -> None:
+    """Elsewhere 1.6 times as soon, with steps of 1.2 times the seconds; here of 1.1 or 2.5 times."""
+    told = entry("gain", 1.6, 1.5, 1.7, against="AdamW", cost=1.2)
+    (tmp_path / "muon.json").write_text(json.dumps({"format": FORMAT, "method": "Muon", "entries": [told]}))
+    monkeypatch.setattr("halftime.measure.prior.folders", lambda: [tmp_path])
+    timing = Pace(pace, pace, pace, 1.0, 4, 8, 0.01, 0.0)
+    monkeypatch.setattr("halftime.search.leap.fitting", lambda work, anchor, candidate: (anchor.recipe, timing, ""))
+    around, base = work(tmp_path), ht.Recipe([SGD()], steps=64, batch_size=32)
+    found = preferred(around, base, opening(base), ["images"], "cpu")
+    assert [type(one.methods[0]) for one in found] == [OneCycle, first]
+    assert bool(around.notes) == (first is Muon)
+    decayed = ht.Recipe([AdamW(), OneCycle()], steps=64)
+    assert preferred(around, decayed, opening(decayed), ["images"], "cpu") == []  # nothing is missing
 
 
 def test_a_length_that_cannot_be_checked_goes_to_the_proof(tmp_path: Path) -> None:
