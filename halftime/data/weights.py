@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -58,8 +59,8 @@ class Apart:
                 return self._at_once(outputs, targets)
             except RuntimeError:  # a loss that looks at values, or picks rows by them
                 self._together = False
-        rows = range(size(outputs))
-        return torch.stack([self._of(*(mapped(t, lambda x: x[i : i + 1]) for t in (outputs, targets))) for i in rows])  # noqa: B023
+        rows = [itemgetter(slice(i, i + 1)) for i in range(size(outputs))]
+        return torch.stack([self._of(mapped(outputs, row), mapped(targets, row)) for row in rows])
 
     def _at_once(self, outputs: Any, targets: Any) -> Tensor:
         def one(output: Any, target: Any) -> Tensor:
