@@ -41,6 +41,13 @@ class Dataset(Protocol):
         """One sample."""
 
 
+class Growth(Protocol):
+    """How many times its batch size a feed serves in a step; decided for each epoch."""
+
+    def times(self, epoch: int, /) -> int:
+        """1 or more."""
+
+
 class Tensors:
     """Samples that are rows of tensors in memory; batches are cut out at once.
 
@@ -130,6 +137,7 @@ class Feed:
         seed: of order and augmentation.
         order: (seed, epoch, samples) -> indices of one epoch; see `halftime.data.order`.
         serve: makes batches of tickets: in this thread, or by helpers that work ahead.
+        growth: by how many times more samples a step of an epoch serves; see `halftime.data.steered`.
         device: where the training runs.
         served: what was handed out last.
     """
@@ -139,13 +147,18 @@ class Feed:
     seed: int
     order: Order = shuffled
     serve: Serve = in_turn
+    growth: Growth | None = None
     device: torch.device = CPU
     served: Served = dataclasses.field(default_factory=Served, compare=False)
 
     def indices(self, epoch: int) -> Tensor:
         """Indices of one epoch, cut to whole batches."""
-        order = self.order(self.seed, epoch, len(self.dataset))
-        return order[: max(1, len(order) // self.batch_size) * self.batch_size]
+        order, size = self.order(self.seed, epoch, len(self.dataset)), self.step_size(epoch)
+        return order[: max(1, len(order) // size) * size]
+
+    def step_size(self, epoch: int) -> int:
+        """Samples in a step of an epoch."""
+        return self.batch_size if self.growth is None else self.batch_size * self.growth.times(epoch)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -154,11 +167,12 @@ class Feed:
 
     def tickets(self, step: int = 0) -> Iterator[Ticket]:
         """What is to be served, without end, from a step on; the step counts from the start of the training."""
-        return map(Ticket._make, ordering.batches(self.order, self.seed, len(self.dataset), self.batch_size, step))
+        return map(Ticket._make, ordering.batches(self.order, self.seed, len(self.dataset), self.step_size, step))
 
     def look(self, step: int = 0) -> Any:
-        """The batch of one step, fetched in this thread and not counted as served; a steered order stays as it is."""
-        seen = dataclasses.replace(self, order=getattr(self.order, "glance", self.order))
+        """The batch of one step, fetched in this thread and not counted as served; what is steered stays as it is."""
+        order, growth = (getattr(one, "glance", one) for one in (self.order, self.growth))
+        seen = dataclasses.replace(self, order=order, growth=growth)
         return next(in_turn(seen, seen.tickets(step)))[1]
 
     def batches(self, step: int = 0, receipt: str = "") -> Generator[Any]:

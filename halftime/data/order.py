@@ -247,14 +247,16 @@ def at(order: Order, seed: int, epoch: int, positions: Tensor, samples: int) -> 
     return alone(seed, epoch, positions, samples) if alone else order(seed, epoch, samples)[positions]
 
 
-def batches(order: Order, seed: int, samples: int, size: int, step: int = 0) -> Iterator[tuple[int, int, int, Tensor]]:
+def batches(
+    order: Order, seed: int, samples: int, sizes: Callable[[int], int], step: int = 0
+) -> Iterator[tuple[int, int, int, Tensor]]:
     """(step, epoch, position, ids) of each batch from a step on, without end.
 
     Args:
         order: any.
         seed: of the order.
         samples: of the data set.
-        size: of a batch; an epoch that is shorter is one short batch.
+        sizes: epoch -> samples in a batch of it; an epoch that is shorter is one short batch.
         step: the first, counted from the start of the training.
     """
     first = epoch = 0  # `first`: the step at which the epoch begins
@@ -264,6 +266,7 @@ def batches(order: Order, seed: int, samples: int, size: int, step: int = 0) -> 
         there = length(order, *where) if drawn is None else len(drawn)
         if there == 0:
             raise BadData(f"the order leaves no sample in epoch {epoch}")
+        size = sizes(epoch)
         steps = max(1, there // size)
         if step < first + steps:
             span = max(0, step - first) * size, min(there, steps * size)

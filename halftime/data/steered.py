@@ -1,4 +1,4 @@
-"""Orders that wait for something: for scores of the samples, or for what the training has come to.
+"""Orders, and sizes of batches, that wait: for scores of the samples, or for what the training has come to.
 
 `Scored` is settled once, before the first step. `Steered` is decided anew when an epoch begins; what it was decided
 from is stored, so that going on in the middle of an epoch meets the same samples.
@@ -126,17 +126,59 @@ class Steered(Permuted):
         self._order = None
 
 
+class Growing:
+    """How many batches a step serves, decided when an epoch begins from the progress by then.
+
+    Args:
+        of: progress -> 1 or more.
+
+    Example:
+        >>> growing = Growing(lambda progress: 4 if progress < 0.5 else 1)
+        >>> growing.live = True  # as `grown` does when the serving begins
+        >>> growing.times(0), setattr(growing, "progress", 0.7), growing.times(0), growing.times(1)
+        (4, None, 4, 1)
+    """
+
+    def __init__(self, of: Callable[[float], int]) -> None:
+        self.of, self.progress, self.live = of, 0.0, False
+        self.decided: list[int] = []  # of the epochs that have begun
+
+    @property
+    def glance(self) -> Self:
+        """The same for a look: no epoch begins by it."""
+        seen = copy.copy(self)
+        seen.live = False
+        return seen
+
+    def times(self, epoch: int) -> int:
+        """Of an epoch; it stays what it was decided to be."""
+        if epoch < len(self.decided):
+            return self.decided[epoch]
+        times = self.of(self.progress)
+        if self.live:
+            self.decided.append(times)
+        return times
+
+    def state_dict(self) -> dict[str, Any]:
+        """What going on needs."""
+        return {"decided": list(self.decided)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take that back."""
+        self.decided = list(state["decided"])
+
+
 @dataclasses.dataclass(frozen=True)
 class ByEpoch:
     """Serves one epoch after the other: no batch of the next is begun before the last step of this one is done.
 
     Args:
         serve: makes the batches of an epoch; helpers that work ahead start anew in each.
-        order: of the feed that is served.
+        waiting: what is decided when an epoch begins: the order of the feed that is served, or its growth.
     """
 
     serve: Serve
-    order: Steered
+    waiting: Steered | Growing
 
     @property
     def told(self) -> list[str]:
@@ -145,15 +187,16 @@ class ByEpoch:
 
     def __call__(self, feed: Feed, tickets: Iterator[Ticket]) -> Generator[tuple[Ticket, Any]]:
         """Make the batches of tickets."""
-        self.order.live = True
+        self.waiting.live = True
         for first in tickets:
             yield from self.serve(feed, self._epoch(feed, first, tickets))
 
     def _epoch(self, feed: Feed, ticket: Ticket, tickets: Iterator[Ticket]) -> Iterator[Ticket]:
         """The tickets of the epoch that one begins."""
-        there = self.order.length(feed.seed, ticket.epoch, len(feed.dataset)) // feed.batch_size * feed.batch_size
+        size = feed.step_size(ticket.epoch)
+        there = length(feed.order, feed.seed, ticket.epoch, len(feed.dataset)) // size * size
         yield ticket
-        while ticket.position + feed.batch_size < there:
+        while ticket.position + size < there:
             ticket = next(tickets)
             yield ticket
 
@@ -173,3 +216,26 @@ def by_epoch(feed: Feed, order: Steered) -> Feed:
         [0, 1, 2, 3]
     """
     return dataclasses.replace(feed, order=order, serve=ByEpoch(feed.serve, order))
+
+
+def grown(feed: Feed, of: Callable[[float], int]) -> tuple[Feed, Growing]:
+    """The same feed with so many times its batch size in a step, and what must hear the progress.
+
+    Args:
+        feed: samples, and who makes the batches.
+        of: progress -> how many times the batch size.
+
+    Returns:
+        (feed, growing): set `growing.progress` in each step.
+
+    Example:
+        >>> from halftime.data.feed import Tensors
+        >>> feed, growing = grown(Feed(Tensors(torch.arange(8)), 2, seed=0), lambda progress: 2 if progress < 0.5 else 1)
+        >>> batches = feed.batches()
+        >>> first = len(next(batches)), len(next(batches))
+        >>> growing.progress = 0.6
+        >>> first, len(next(batches))
+        ((4, 4), 2)
+    """
+    growing = Growing(of)
+    return dataclasses.replace(feed, growth=growing, serve=ByEpoch(feed.serve, growing)), growing

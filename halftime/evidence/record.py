@@ -111,7 +111,11 @@ def _soon(base: Runs, fast: Runs, sign: float, exact: bool = False) -> Interval:
     """How many times as soon the fast arm ends at the same score; of an exact method the seconds alone count."""
 
     def curves(arm: Runs) -> list[list[tuple[float, float | None]]]:
-        return [[(run.seconds, None if run.score is None else sign * run.score) for run in one] for one in arm]
+        scores = [[_score(run) for run in one] for one in arm]
+        return [
+            [(run.seconds, None if score is None else sign * score) for run, score in zip(*both, strict=True)]
+            for both in zip(arm, scores, strict=True)
+        ]
 
     slow, quick = curves(base), curves(fast)
     if exact:
@@ -137,7 +141,9 @@ def _better(base: list[Run], fast: list[Run], sign: float) -> Interval | None:
 
 
 def _score(run: Run) -> float | None:
-    return run.score if run.score is not None and math.isfinite(run.score) else None
+    """Its final score, None where it did not come to its end: what it had on the way cannot be compared."""
+    ended = run.state == "finished" and run.score is not None and math.isfinite(run.score)
+    return run.score if ended else None
 
 
 def _cost(base: list[Run], fast: list[Run]) -> float | None:

@@ -78,7 +78,7 @@ class Translator:
 
     def _data(self, method: Method) -> None:
         code = self._code(method, "data", ["feed"])
-        self.acts.once["data"] += [*code.before, f"feed = {code.result}"]
+        self.acts.once["data"] += [*code.before, *([] if code.result == "feed" else [f"feed = {code.result}"])]
 
     def _model(self, method: Method) -> None:
         code = self._code(method, "model", ["model"])
@@ -110,6 +110,8 @@ class Translator:
         quiet = not any(overrides(acting, place) for place in LOOP if place != "events")
         if quiet and not isinstance(acting, Method) and not self._in_place(method):
             return ""  # it only tells the record something
+        if acting is method and not self._in_place(method):
+            return ""  # with these settings it acts itself, and nothing comes before
         code = self._code(method, "start", ["model", "optimizer", "feed"])
         self.acts.once["start"] += code.before
         if isinstance(acting, Method):

@@ -144,34 +144,41 @@ class Feed:
     device: torch.device
     order: Any = shuffled
     serve: Any = in_turn
+    growth: Any = None
     served: SimpleNamespace = dataclasses.field(default_factory=lambda: SimpleNamespace(step=0, epoch=0, ids=None))
 
     def indices(self, epoch: int) -> Tensor:
         """The samples of an epoch, cut to whole batches."""
         order: Tensor = self.order(self.seed, epoch, len(self.dataset))
-        return order[: max(1, len(order) // self.batch_size) * self.batch_size]
+        size = self.step_size(epoch)
+        return order[: max(1, len(order) // size) * size]
+
+    def step_size(self, epoch: int) -> int:
+        """Samples in a step of an epoch."""
+        return self.batch_size * (self.growth.times(epoch) if self.growth else 1)
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches in what counts as an epoch: the first one, unless the order says otherwise."""
         samples = len(self.dataset)
-        usual = self.order.usual(self.seed, samples) if hasattr(self.order, "usual") else len(self.indices(0))
+        usual = self.order.usual(self.seed, samples) if hasattr(self.order, "usual") else len(self.order(self.seed, 0, samples))
         return max(1, usual // self.batch_size)
 
     def tickets(self, step: int = 0) -> Iterator[Any]:
         """Which samples each batch has, from a step on."""
         numbers = itertools.count()
         for epoch in itertools.count():
-            ids = self.indices(epoch)
-            for position in range(0, len(ids), self.batch_size):
+            ids, size = self.indices(epoch), self.step_size(epoch)
+            for position in range(0, len(ids), size):
                 number = next(numbers)
                 if number >= step:
-                    some = ids[position : position + self.batch_size]
+                    some = ids[position : position + size]
                     yield SimpleNamespace(step=number, epoch=epoch, position=position, ids=some)
 
     def look(self, step: int = 0) -> Any:
-        """The batch of one step, not counted as served; an order that waits stays as it is."""
-        seen = dataclasses.replace(self, order=self.order.glance if hasattr(self.order, "glance") else self.order)
+        """The batch of one step, not counted as served; what waits stays as it is."""
+        order, growth = (one.glance if hasattr(one, "glance") else one for one in (self.order, self.growth))
+        seen = dataclasses.replace(self, order=order, growth=growth)
         return next(iter(in_turn(seen, seen.tickets(step))))[1]
 
     def batches(self) -> Iterator[Any]:

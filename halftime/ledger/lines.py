@@ -150,8 +150,10 @@ class Writer:
         try:
             if error is not None and not self._ended:
                 reason = " ".join(str(error).split()) or type(error).__name__
-                # who interrupts does not judge: what was killed can be gone on with, what failed is a result
-                state = "failed" if isinstance(error, Exception) else "killed"
+                # neither who interrupts nor a full disk judges: what was killed can be gone on with, what failed is a
+                # result
+                failed = isinstance(error, Exception) and not isinstance(error, StorageError)
+                state = "failed" if failed else "killed"
                 with contextlib.suppress(StorageError):  # a full disk cannot hold the news that it is full
                     self._rescue()
                     self.end(state, reason=reason[:500], **self.standing())

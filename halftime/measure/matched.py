@@ -30,7 +30,7 @@ def matched(base: Sequence[Curve], fast: Sequence[Curve]) -> Interval:
         The ratio with its interval, from a jackknife over the seeds, so that it holds the uncertainty of the slope too.
         Where longer training does not clearly end better, a difference of scores cannot be turned into time, and the
         interval is open on both sides. Where a run ended without a score it is open on the side that this weakens, and
-        beyond the range of the lengths, where nothing was seen, the ratio is a bound.
+        beyond the range of the lengths, where nothing was seen, the ratio is a bound. `n` counts the pairs that ended.
 
     Example:
         >>> base = [[(10.0, 0.80), (20.0, 0.90)], [(10.0, 0.81), (20.0, 0.91)]]
@@ -40,12 +40,12 @@ def matched(base: Sequence[Curve], fast: Sequence[Curve]) -> Interval:
     """
     both = [(b, f) for b, f in zip(base, fast, strict=True) if _ended(b) and _ended(f)]
     lost_base, lost_fast = (any(not _ended(one) for one in arm) for arm in (base, fast))
-    n, unknown = len(both), Interval(1.0, 0.0, math.inf, len(base), None)
+    n, unknown = len(both), Interval(1.0, 0.0, math.inf, n, None)
     if not both:
         return unknown
     differ = any(one[1] != other[1] for b, f in both for one, other in zip(b, f, strict=True))
     if n < 2 or (differ and not _steep(both)):
-        return Interval(math.exp(_shift(both, 0.0)), 0.0, math.inf, len(base), None)
+        return Interval(math.exp(_shift(both, 0.0)), 0.0, math.inf, n, None)
     whole = _log_ratio(both)
     pseudo = [n * whole - (n - 1) * _log_ratio(both[:out] + both[out + 1 :]) for out in range(n)]
     sd = spread(pseudo) or 0.0
@@ -56,7 +56,7 @@ def matched(base: Sequence[Curve], fast: Sequence[Curve]) -> Interval:
         math.exp(min(max(whole, -seen), seen)),
         0.0 if below else math.exp(min(whole - half, seen)),
         math.inf if above else math.exp(max(whole + half, -seen)),
-        len(base),
+        n,
         sd,
         {(True, False): "at most", (False, True): "at least"}.get((below, above), ""),
     )

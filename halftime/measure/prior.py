@@ -34,6 +34,8 @@ class Prior:
 
     `cost` is the time of a whole training with the method over that without; `measured` the number of entries behind
     it; `helps` is False where the method was measured on this class of device and gained nowhere: "no evidence here".
+    `step` is the log of the gain were its steps as long as those without it; `against` names what it was measured
+    against, where that was another method.
     """
 
     gain: float
@@ -41,6 +43,8 @@ class Prior:
     cost: float
     measured: int
     helps: bool
+    step: float = 0.0
+    against: tuple[str, ...] = ()
 
 
 def stem(name: str) -> str:
@@ -66,7 +70,7 @@ def home() -> Path:
 
 
 def read(path: Path) -> list[Entry]:
-    """The entries of one file.
+    """The entries of one file; none of an older format, which measured something else.
 
     Args:
         path: `<method>.json`.
@@ -77,6 +81,8 @@ def read(path: Path) -> list[Entry]:
     try:
         content = json.loads(path.read_text())
         entries = content["entries"]
+        if content["format"] in range(1, FORMAT):
+            return []
         wrong = content["format"] != FORMAT or [e for e in entries for n in NEEDED if n not in e]
         wrong = wrong or [e for e in entries if e["verdict"] not in VERDICTS]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -125,11 +131,12 @@ def prior(name: str, facts: Collection[str] = (), device: str = "cpu", places: I
     """
     entries = [e for e in evidence(name, places) if e["device"] == device]
     usable = [e for e in entries if e.get("ratio")]
-    weights, total = [1 / UNKNOWN**2], 0.0
+    weights, total, step = [1 / UNKNOWN**2], 0.0, 0.0
     for entry in usable:
         log, error = _log(entry["ratio"])
         weights.append(1 / (error**2 + (TRANSFER + STRANGE * _strange(facts, entry["facts"])) ** 2))
         total += weights[-1] * log
+        step += weights[-1] * (log + math.log(entry.get("cost") or 1.0))
     costs = [math.log(entry["cost"]) for entry in usable if entry.get("cost")]
     return Prior(
         gain=total / math.fsum(weights),
@@ -137,6 +144,8 @@ def prior(name: str, facts: Collection[str] = (), device: str = "cpu", places: I
         cost=math.exp(math.fsum(costs) / len(costs)) if costs else 1.0,
         measured=len(usable),
         helps=helps(entries, device) is not False,
+        step=step / math.fsum(weights),
+        against=tuple(sorted({str(entry.get("against", "")) for entry in usable})),
     )
 
 

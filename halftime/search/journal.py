@@ -52,12 +52,13 @@ class Journal:
         self.log = Writer(ledger.attempt(folder))
         self._mark = time.perf_counter()
 
-    def once(self, key: str, make: Callable[[], Any]) -> Any:
+    def once(self, key: str, make: Callable[[], Any], earlier: Callable[[Any], float] = lambda _: 0.0) -> Any:
         """What `make` returns, made once in the life of the search; all time since the last entry counts as its cost.
 
         Args:
             key: its name in this search.
             make: gives what JSON can hold.
+            earlier: of what was made, the seconds that an attempt spent on it which was killed.
         """
         if key not in self.known:
             value = json.loads(json.dumps(make()))
@@ -69,7 +70,7 @@ class Journal:
             self._mark = time.perf_counter()  # reading again what is known costs the search nothing
         if key not in self._asked:
             self._asked.add(key)
-            self.spent += self.known[key]["seconds"]
+            self.spent += self.known[key]["seconds"] + earlier(self.known[key]["value"])
         return self.known[key]["value"]
 
     def decide(self, content: Record) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from halftime.errors import BadValue, BadWorkload, shorten
+from halftime.errors import BadValue, BadWorkload, InputError, StorageError, shorten
 from halftime.ledger.fingerprint import fingerprint
 from halftime.ledger.lines import Writer, read
 from halftime.ledger.resume import identity
@@ -95,12 +95,24 @@ def prove(
 
 
 def train_once(workload: Workload, recipe: Recipe, seed: int, group: str, ledger: Ledger, **how: Any) -> None:
-    """Train one arm on one seed, unless that is done; go on with a run that was stopped or killed."""
-    before = [run for run in load_all(ledger) if run.group == group and run.seed == seed]
-    if any(run.state in ("finished", "failed") for run in before):
+    """Train one arm on one seed, unless that is done; go on with a run that was stopped or killed.
+
+    A training that breaks, such as of a full memory, is a run that failed: a result, which stands in the ledger.
+    """
+
+    def runs(*states: str) -> list[Run]:
+        return [run for run in load_all(ledger) if run.group == group and run.seed == seed and run.state in states]
+
+    if runs("finished", "failed"):
         return
-    stopped = next((run.id for run in before if run.state in ("preempted", "killed", "lost")), None)
-    train(workload, recipe, seed, ledger=ledger, group=group, resume=stopped, **how)
+    stopped = next((run.id for run in runs("preempted", "killed", "lost")), None)
+    try:
+        train(workload, recipe, seed, ledger=ledger, group=group, resume=stopped, **how)
+    except (InputError, StorageError):
+        raise
+    except Exception:
+        if not runs("failed"):
+            raise
 
 
 def warm_up(workload: Workload, recipes: Iterable[Recipe], device: str | None) -> None:

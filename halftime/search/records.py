@@ -31,6 +31,7 @@ class Trial:
         hit: training seconds after which the target was met, None if it was missed.
         score: the last validation score.
         loss: the last validation loss.
+        earlier: seconds of it that an attempt spent which was killed before it could write them down.
     """
 
     stage: str
@@ -45,6 +46,7 @@ class Trial:
     hit: float | None = None
     score: float | None = None
     loss: float | None = None
+    earlier: float = 0.0
 
     @property
     def ended(self) -> bool:

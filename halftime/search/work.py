@@ -84,13 +84,14 @@ def trained(place: Place, job: Job, before: Sequence[Run] = ()) -> Trial:
     group = place.group(job.stage)
     mine = [r for r in before if (r.group, r.seed, r.recipe.hash) == (group, job.seed, job.recipe.hash)]
     run = next((r for r in mine if r.state in ("finished", "failed")), None)
-    stopped = next((r.id for r in mine if r.state in ("preempted", "killed", "lost")), None)
+    stopped = next((r for r in mine if r.state in ("preempted", "killed", "lost")), None)
+    earlier = run or stopped
     few = not job.judged and not any(listens(method) for method in job.recipe.methods)
     workload = dataclasses.replace(place.workload, evaluations=1) if few else place.workload
     about = {"stage": job.stage, "recipe": job.recipe.hash, "seed": job.seed}
     try:
-        run = run or train(workload, job.recipe, job.seed, ledger=place.ledger, group=group, resume=stopped, quiet=True,
-                           device=place.device, source=place.source)  # fmt: skip
+        run = run or train(workload, job.recipe, job.seed, ledger=place.ledger, group=group, quiet=True,
+                           resume=stopped and stopped.id, device=place.device, source=place.source)  # fmt: skip
     except StorageError:
         raise
     except Exception as error:
@@ -100,6 +101,7 @@ def trained(place: Place, job: Job, before: Sequence[Run] = ()) -> Trial:
         **about, steps=run.steps, run=run.id, state=run.state, reason=run.reason, seconds=run.seconds,  # type: ignore[arg-type]
         held=run.device_seconds, hit=run.hit[1] if run.hit else None, score=_finite(run.score),
         loss=_finite(run.evaluations[-1].loss if run.evaluations else None),
+        earlier=earlier.device_seconds if earlier else 0.0,
     )  # fmt: skip
 
 
@@ -204,7 +206,8 @@ class Work:
                 raise OutOfTime
             what = f"{self.stage}: {job.recipe}, seed {job.seed}"
             self.view.trying(what, self.journal.spent, self.limit)
-            trial = Trial(**self.journal.once(job.key, lambda: dataclasses.asdict(next(made))))
+            told = self.journal.once(job.key, lambda: dataclasses.asdict(next(made)), lambda t: t.get("earlier", 0.0))
+            trial = Trial(**told)
             if trial.steps and trial.state == "finished":
                 self._costs[trial.steps] = trial.held
             if trial.ended and trial.reason:

@@ -8,6 +8,7 @@ import math
 import time
 from itertools import chain
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -124,8 +125,26 @@ def test_a_side_that_ends_without_a_score_leaves_the_interval_open(tmp_path: Pat
     nothing = lambda outputs, targets: torch.full((len(targets),), float("nan"))  # noqa: E731
     found = begun(tmp_path).measure(compared(EMA(), target=1.0, score=nothing))
     assert found["arms"]["base"]["scores"] == [[None] * len(LENGTHS)] * 2
-    assert (found["ratio"]["n"], found["ratio"]["low"], found["ratio"]["high"]) == (2, 0.0, None)
+    assert (found["ratio"]["n"], found["ratio"]["low"], found["ratio"]["high"]) == (0, 0.0, None)
     assert (found["verdict"], found["quality"]) == ("no gain", None)
+
+
+def test_a_training_that_diverges_on_its_way_has_no_score(tmp_path: Path, quick) -> None:
+    """Its last score and its few seconds would look like a gain; so too of a method that says it is exact."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Diverging(Method):
+        exact: ClassVar[bool] = True
+
+        def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
+            return inputs * (float("nan") if progress > 0.6 else 1.0), targets
+
+    work = begun(tmp_path)
+    found = work.measure(compared(Diverging()))
+    assert {*chain(*found["arms"]["fast"]["states"])} == {"failed"}
+    assert {*chain(*found["arms"]["fast"]["scores"])} == {None}
+    assert (found["verdict"], found["ratio"]["low"]) == ("no gain", 0.0)
+    assert "failed: 2 fast runs" in found["words"]
 
 
 def test_when_the_time_is_up_nothing_begins(tmp_path: Path, quick) -> None:

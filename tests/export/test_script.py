@@ -59,6 +59,7 @@ RECIPES: dict[str, ht.Recipe] = {
     "dwa": recipe(TaskWeights(rule="dwa", every=3), GradientSurgery(), ConflictMeter(every=2), steps=15),
     "gradnorm": recipe(TaskWeights(rule="gradnorm"), EMA(decay=0.9), steps=15, micro_batch=7),
     "looks": recipe(ScheduleFree(batches=16), SoftPrune(share=0.9), steps=15),
+    "paired": recipe(ProgressiveResize(smallest=0.5, until=0.6, paired=True), steps=15),
     "half": recipe(MixedPrecision(), CutMix(), SGD(lr=0.1), steps=15, micro_batch=7),
 }
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}  # as the run here: another number of threads rounds otherwise

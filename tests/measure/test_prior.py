@@ -40,6 +40,19 @@ def test_a_gain_is_believed_in_part_and_more_on_a_like_workload(tmp_path: Path) 
     assert (near.cost, near.helps) == (pytest.approx(1.1), True)
 
 
+def test_what_a_step_gains_has_its_cost_taken_off(tmp_path: Path) -> None:
+    stored(tmp_path, entry("no gain", 1.0, 0.9, 1.1, cost=2.0, against="AdamW"))
+    found = prior.prior("EMA", places=[tmp_path])
+    assert found.gain == 0.0
+    assert 0.0 < found.step < math.log(2.0)  # believed in part, like the gain
+    assert found.against == ("AdamW",)
+
+
+def test_a_file_of_an_older_format_counts_as_not_measured(tmp_path: Path) -> None:
+    (tmp_path / "ema.json").write_text('{"format": 1, "method": "EMA", "entries": [{"verdict": "gain"}]}')
+    assert prior.evidence("EMA", [tmp_path]) == []
+
+
 def test_an_open_interval_tells_less(tmp_path: Path) -> None:
     clear = prior.prior("EMA", places=[stored(tmp_path, entry("gain", 1.5, 1.4, 1.6))])
     vague = prior.prior("EMA", places=[stored(tmp_path, entry("gain", 1.5, 1.4, None))])
@@ -62,7 +75,7 @@ def test_what_the_working_folder_says_replaces_what_came_with_halftime(tmp_path:
     assert [e["verdict"] for e in prior.evidence("EMA", [one, two])] == ["no gain"]
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"format": 1, "entries": [{}]}', '{"format": 99, "entries": []}', "[1]"])
+@pytest.mark.parametrize("text", ["", "{}", '{"format": 2, "entries": [{}]}', '{"format": 99, "entries": []}', "[1]"])
 def test_a_damaged_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "ema.json").write_text(text)
     with pytest.raises(BadData, match="measure it again"):

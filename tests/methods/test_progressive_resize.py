@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import halftime as ht
 from halftime.errors import BadValue
-from halftime.methods import ProgressiveResize
+from halftime.methods import SGD, EasyFirst, FastLoader, HardExamples, ProgressiveResize, SoftPrune
 from halftime.methods.progressive_resize import resized, size_at
+from tests.contract.tasks import TRAIN, Interrupting, recipe, same, task, terminate, trained, weights
 
 shares = st.floats(0, 1)
 sizes = st.integers(1, 300)
@@ -120,3 +124,59 @@ def test_both_sides_have_their_own_factor() -> None:
     small, followed = ProgressiveResize(smallest=0.5, until=0.7, multiple=4).batch(torch.zeros(1, 1, 6, 10), targets, 0)
     assert small.shape[-2:] == (4, 4)
     assert followed["boxes"].flatten().tolist() == [0.0, 0.0, 4.0, 4.0]
+
+
+PAIRED = ProgressiveResize(smallest=0.5, until=0.6, paired=True)
+
+
+def served(what: ht.Recipe) -> list[tuple[int, int]]:
+    """(samples, pixels of a side) of every step of a training."""
+    seen = []
+
+    class Seeing(ht.Method):
+        after = ("size",)
+
+        def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
+            seen.append((len(inputs), inputs.shape[-1]))
+            return inputs, targets
+
+    ht.train(task(), what.plus(Seeing()), device="cpu", quiet=True)
+    return seen
+
+
+def test_paired_steps_are_full_of_small_images_and_cost_about_the_same() -> None:
+    what = recipe(PAIRED, steps=30)
+    alone, paired = served(what.plus(dataclasses.replace(PAIRED, paired=False))), served(what)
+    assert len(paired) == len(alone) == 30  # a budget has the steps it had
+    assert paired[0] == (4 * 16, alone[0][1])
+    assert paired[-1] == alone[-1]
+    pixels = [samples * side**2 for samples, side in paired]
+    assert min(pixels) > 0.4 * max(pixels)
+    assert min(samples * side**2 for samples, side in alone) < 0.3 * max(pixels)
+    assert sum(n for n, _ in paired) > sum(n for n, _ in alone)
+
+
+def test_how_many_is_decided_when_an_epoch_begins_and_kept_over_a_stop(tmp_path: Path) -> None:
+    what = recipe(PAIRED, SGD(lr=0.05, momentum=0.9), steps=40)
+    whole = trained(task(), what, tmp_path / "whole")
+    for stop in (3, 17):
+        with pytest.raises(ht.Stopped) as stopped:
+            trained(task(train=Interrupting(TRAIN, at=stop, act=terminate)), what, tmp_path / "parts")
+        parts = trained(task(), what, tmp_path / "parts", resume=stopped.value.run)
+        assert same(weights(parts), weights(whole))
+        assert parts.receipt == whole.receipt
+
+
+def test_helpers_that_work_ahead_serve_the_same(tmp_path: Path) -> None:
+    runs = [trained(task(), recipe(PAIRED, *more, steps=20), tmp_path) for more in ((), (FastLoader(workers=1),))]
+    assert same(*map(weights, runs))
+    assert runs[0].receipt == runs[1].receipt
+
+
+def test_orders_that_are_steered_go_with_it(tmp_path: Path) -> None:
+    for method in (SoftPrune(), EasyFirst(proxy_epochs=1), HardExamples(proxy_epochs=1)):
+        what = recipe(PAIRED, method, steps=20)
+        sizes = [n for n, _ in served(what)]
+        assert sizes[0] == 4 * 16
+        assert sizes[-1] == 16
+        assert trained(task(), what, tmp_path).state == "finished"

@@ -19,13 +19,13 @@ from halftime.errors import BadData
 from halftime.ledger.store import Ledger
 from halftime.measure.prior import FORMAT, Prior
 from halftime.methods import ALL, EMA, SGD, AdamW, Compile, Guard, LabelSmoothing, Lookahead, Muon, OneCycle
-from halftime.run import Run
+from halftime.run import Run, attempt_files
 from halftime.search import gains, outcome
 from halftime.search.batch import accumulated, by_time, knee, sized, throughput
 from halftime.search.candidates import PUBLISHED, Candidate, Queue, candidates, opening, variants
 from halftime.search.drift import Reference
 from halftime.search.gains import Anchor, gain_of, learn
-from halftime.search.journal import Journal
+from halftime.search.journal import Journal, records
 from halftime.search.leap import leapt, preferred
 from halftime.search.length import Root, shortest
 from halftime.search.machine import Setting, kept_settings, settings, try_settings
@@ -294,6 +294,23 @@ def test_what_is_missing_is_tried_at_a_share_of_the_length(tmp_path: Path) -> No
     assert decision.gain.ratio > 1.3
     assert set(decision.methods) == {"OneCycle", "AdamW"}
     assert leapt(around, dataclasses.replace(began, goal=1.0), Candidate((OneCycle(),))) is None  # out of reach
+
+
+def test_the_seconds_of_a_training_that_was_killed_count_for_its_search(tmp_path: Path) -> None:
+    """The first attempt dies after a training and before it writes that down."""
+    first = work(tmp_path)
+    first.journal.log.record("start", durable=True)
+    (trial,) = first.train(BASE, [0])
+    (folder,) = first.place.ledger.searches
+    lines = [r for r in records(folder) if r["kind"] == "made"]
+    for path in attempt_files(folder):
+        path.write_text("".join(line + "\n" for line in path.read_text().splitlines() if '"made"' not in line))
+    assert len(lines) == 1
+    again = Work(first.place, Journal(first.place.ledger, folder), View(quiet=True), 100.0)
+    (same,) = again.train(BASE, [0])
+    assert (same.run, same.earlier) == (trial.run, pytest.approx(trial.held))
+    assert again.journal.spent >= trial.held > 0
+    assert Work(first.place, Journal(first.place.ledger, folder), View(quiet=True), 100.0).train(BASE, [0]) == [same]
 
 
 @pytest.mark.parametrize(("pace", "first"), [(0.9, Muon), (0.4, AdamW)])
