@@ -50,7 +50,7 @@ def concluded(work: Work, began: Start, recipe: Recipe, proof: bool = True) -> F
         return dataclasses.replace(found, bars=bars)
     work.stage = "proof"
     work.view.trying("proof on fresh seeds", work.journal.spent, work.limit)
-    made = work.journal.once("proof", lambda: _proved(work, began, recipe, 0))
+    made = work.journal.once("proof", lambda: _proved(work, began, recipe, 0), _earlier)
     room = work.limit - work.journal.spent > FEWEST_PAIRS * made["pair"]
     if made["verdict"] not in STANDS and made["missed"] and recipe.steps and room:
         recipe = of_length(recipe, math.ceil(recipe.steps * MENDED))
@@ -59,7 +59,7 @@ def concluded(work: Work, began: Start, recipe: Recipe, proof: bool = True) -> F
             "seeds; the error rate of both proofs together is that of one"
         )
         _chosen(work, recipe)
-        again = work.journal.once("second proof", lambda: _proved(work, began, recipe, 1))
+        again = work.journal.once("second proof", lambda: _proved(work, began, recipe, 1), _earlier)
         made = {**again, "device_seconds": made["device_seconds"] + again["device_seconds"]}
     return _with_proof(work, began, recipe, made)
 
@@ -93,7 +93,13 @@ def _proved(work: Work, began: Start, recipe: Recipe, k: int) -> dict[str, Any]:
         "bound": began.hit,
         "missed": any(run.hit is None for run in found.fast.runs),
         "pair": found.pair_seconds,
+        "earlier": work.earlier(*(run.id for arm in (found.base, found.fast) for run in arm.runs)),
     }
+
+
+def _earlier(made: dict[str, Any]) -> float:
+    """Seconds of a proof that attempts which were killed had spent on it."""
+    return float(made.get("earlier", 0.0))
 
 
 def designed(most: int) -> Design:

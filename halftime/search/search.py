@@ -20,10 +20,21 @@ from halftime.ledger.fingerprint import fingerprint
 from halftime.ledger.resume import identity
 from halftime.ledger.store import Ledger
 from halftime.measure.device import pick
+from halftime.measure.prior import Prior
+from halftime.methods import ALL
 from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.search import batch, combine, gains, length, outcome
-from halftime.search.candidates import Candidate, Queue, candidates, device_class, facts_of, named_methods, opening
+from halftime.search.candidates import (
+    Candidate,
+    Queue,
+    candidates,
+    device_class,
+    expected,
+    facts_of,
+    named_methods,
+    opening,
+)
 from halftime.search.drift import Reference
 from halftime.search.engine import Pool
 from halftime.search.gains import Anchor
@@ -210,16 +221,20 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
     with work.share("opening", SHARES["opening"]):
         base = began.base.replace(steps=began.steps)
         facts = facts_of(work.workload, base, where)
-        first = preferred(work, base, opening(base), facts, device_class(where)) if plan.named is None else []
-        far = leapt(work, began, Candidate(tuple(m for one in first for m in one.methods))) if first else None
+        told = _expected(work, plan, facts, where)
+        usual = opening(base) if plan.named is None else []
+        first, far = preferred(work, base, usual, told), None
+        for some in [first, usual] if first != usual else [first]:
+            if some and far is None:
+                far = leapt(work, began, Candidate(tuple(m for one in some for m in one.methods)))
         anchor = far or gains.anchored(work, base, began.steps, began.goal, known=began.trials)
         if far is None:
-            anchor = combine.first_of_all(work, anchor, first, anew)
+            anchor = combine.first_of_all(work, anchor, usual, anew)
     anchor = _quicker(work, plan, anchor, anew)
     seen = {m for d in work.decisions for m in d.methods if d.stage == "opening"}
     if plan.named is None:  # another setting of what the base has is tried where it was asked for
         seen |= {type(method).__name__ for method in began.base.methods}
-    queue = Queue(candidates(anchor.recipe, plan.known, plan.named, where, facts))
+    queue = Queue(candidates(anchor.recipe, plan.known, plan.named, where, facts, told))
     queue.waiting = [one for one in queue.waiting if type(one.methods[0]).__name__ not in seen]
     with work.share("methods", SHARES["methods"]):
         anchor, kept, lost = combine.one_at_a_time(work, anchor, queue, anew)
@@ -228,6 +243,16 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
     with work.share("refine", SHARES["refine"]):
         anchor, _ = combine.refine(work, anchor, [*kept, *more], anew)
     return anchor, added(anchor.recipe, began.base)
+
+
+def _expected(work: Work, plan: Plan, facts: frozenset[str], where: torch.device) -> dict[str, Prior]:
+    """What evidence let one expect when the search began: a later attempt must not go by what was measured since."""
+    kinds = (*ALL, *plan.known, *map(type, plan.named or ()))
+    told = work.journal.once(
+        "expected",
+        lambda: {name: dataclasses.asdict(one) for name, one in expected(kinds, facts, device_class(where)).items()},
+    )
+    return {name: Prior(**one) for name, one in told.items()}
 
 
 def _quicker(work: Work, plan: Plan, anchor: Anchor, anew: combine.Anew) -> Anchor:
