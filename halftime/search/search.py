@@ -1,6 +1,6 @@
 """Search: a workload and some minutes in, a faster recipe with its proof out.
 
-Threads → tuned base → a decaying schedule and AdamW or its better, where they are missing → exact switches → batch
+Threads → tuned base → a decaying schedule and AdamW or its better → exact switches → batch size → other
 methods, one at a time on top of those that were kept → pairs of losers → the shortest schedule → leave one out → proof
 on seeds that nothing was chosen by. What gains most comes first, since every training after it is shorter. Each stage
 stands in a file of its own; this one gives them their shares of the time, and says at the end what was found.
