@@ -139,7 +139,7 @@ def meant_for(kind: type[Method], names: Sequence[str] = ()) -> tuple[Ground, ..
     Example:
         >>> from halftime.methods import AlternatingFlip
         >>> [one.name for one in meant_for(AlternatingFlip)]
-        ['fashion_mnist_small', 'cifar10_small']
+        ['fashion_mnist_unflipped', 'cifar10_unflipped']
     """
     if chosen := tuple(ground(name) for name in names or NAMED.get(kind.__name__, ())):
         return chosen
