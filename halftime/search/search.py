@@ -86,7 +86,7 @@ def search(
             and the batch size are tried all the same.
         known: method classes besides halftime's own.
         resume: go on with the newest search of the same workload, base and methods that has not ended.
-        price: money for an hour of the device.
+        price: money for an hour of a device; with `resume`, that of the search that goes on if None.
         proof: whether to end with the proof; without it nothing is claimed.
         machine: whether what depends on the machine is tried: threads, precision, exact switches and the batch size.
         device: as in `train`.
@@ -112,37 +112,40 @@ def search(
     }
     if isinstance(engine, Pool):
         engine.check(source)
-    folder, limit = _begun(ledger, asked, minutes, resume)
+    folder, limit, price = _begun(ledger, asked, minutes, price, resume)
     with contextlib.ExitStack() as ending:
         ending.enter_context(alone(folder))
-        journal, view = Journal(ledger, folder), View(quiet, price)
+        held = [line.get("devices", 1) for line in records(folder) if line["kind"] == "start"]
+        devices = max([engine.held if isinstance(engine, Pool) else 1, *held])  # by any attempt: never too cheap
+        journal, view = Journal(ledger, folder), View(quiet, price, devices)
         work = Work(Place(workload, ledger, folder.name, device, source), journal, view, 60 * limit, engine, block)
         ending.enter_context(journal.log)
         ending.enter_context(kept_settings())
-        journal.log.record(
-            "start", durable=True, search=folder.name, minutes=limit, fingerprint=fingerprint(where), **asked
-        )
+        journal.log.record("start", durable=True, search=folder.name, minutes=limit, price=price, devices=devices,
+                           fingerprint=fingerprint(where), **asked)  # fmt: skip
         try:
             found = _searched(work, Plan(base, named, tuple(known), proof, machine))
         except OutOfTime as error:
-            text = f"{limit:g} minutes are over before there was anything to prove: give at least twice as many"
-            found = outcome.ended(work, Start(base, 0, (), 0.0, None), "too short", str(error) or text)
+            text = str(error) or f"{limit:g} minutes are over before a recipe was ready: give at least twice as many"
+            found = outcome.ended(work, Start(base, 0, (), 0.0, None), "too short", text + outcome.so_far(work))
         finally:
             view.close()
-        found = dataclasses.replace(found, price=price)
+        found = dataclasses.replace(found, price=price, devices=devices)
         journal.log.record("found", **outcome.plain(found.to_dict()))
         journal.log.end("finished")
     return found
 
 
-def _begun(ledger: Ledger, asked: dict[str, Any], minutes: float | None, resume: bool) -> tuple[Path, float]:
-    """The folder of the search, and its minutes."""
+def _begun(
+    ledger: Ledger, asked: dict[str, Any], minutes: float | None, price: float | None, resume: bool
+) -> tuple[Path, float, float | None]:
+    """The folder of the search, its minutes, and the price of an hour: one that goes on keeps both."""
     if minutes is not None and not (isinstance(minutes, (int, float)) and 0 < minutes < math.inf):
         raise BadValue(f"minutes must be more than 0, not {shorten(minutes)}")
     if not resume:
         if minutes is None:
             raise BadValue("a search needs its time: give hours or minutes")
-        return ledger.new("search"), float(minutes)
+        return ledger.new("search"), float(minutes), price
     for folder in reversed(ledger.searches):
         lines = records(folder)
         same = bool(lines) and all(lines[0].get(key) == value for key, value in asked.items())
@@ -150,7 +153,7 @@ def _begun(ledger: Ledger, asked: dict[str, Any], minutes: float | None, resume:
             continue
         if minutes is not None and minutes != lines[0]["minutes"]:
             raise BadValue(f"{folder.name} was given {lines[0]['minutes']:g} minutes, not {minutes:g}: leave them out")
-        return folder, float(lines[0]["minutes"])
+        return folder, float(lines[0]["minutes"]), lines[0].get("price") if price is None else price
     raise BadValue("there is no unfinished search of this workload, base and methods to go on with")
 
 
@@ -163,7 +166,8 @@ def _searched(work: Work, plan: Plan) -> Found:
     work.view.say(f"{work.workload.name}: {work.limit / 60:g} minutes to beat {base}")
     if isinstance(work.engine, Pool):
         work.note(work.engine.words)
-    elif plan.machine:  # several workers share the cores, whose number of threads is theirs to choose
+    # several workers share the cores, whose number of threads is theirs; a search goes on as it began, with or without
+    if work.journal.once("alone", lambda: not isinstance(work.engine, Pool)) and plan.machine:
         with work.share("settings", SHARES["settings"]):
             try_settings(work, base)
     began = start(work, base)
@@ -174,7 +178,7 @@ def _searched(work: Work, plan: Plan) -> Found:
     if work.left <= 0:
         needed = (work.journal.spent + 3 * work.reserved) / 60
         text = f"base and proof alone take more than {work.limit / 60:g} minutes: give at least {needed:.2g}"
-        return outcome.ended(work, began, "too short", text)
+        return outcome.ended(work, began, "too short", text + outcome.so_far(work))
     work.watch = Reference(work, began.base)
     ending = ENDING * work.left
     work.reserved += ending
