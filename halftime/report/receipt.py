@@ -124,8 +124,7 @@ def _kept(bars: list[waterfall.Fall]) -> Any:
 
 
 def _left_out(search: Content) -> list[dict[str, str]]:
-    """Each change that the search left out of the final recipe: how soon the target is met then, and what became of it.
-    """
+    """Each change that the search left out of the final recipe: how soon the target is met then, what became of it."""
     rows = []
     for one in search["left_out"]:
         fall = waterfall.Fall(one["change"], one["ratio"], one["low"] or 0.0, one["high"] or math.inf)

@@ -153,7 +153,8 @@ def _begun(
             continue
         if minutes is not None and minutes != lines[0]["minutes"]:
             raise BadValue(f"{folder.name} was given {lines[0]['minutes']:g} minutes, not {minutes:g}: leave them out")
-        return folder, float(lines[0]["minutes"]), lines[0].get("price") if price is None else price
+        told = [line["price"] for line in lines if line.get("price") is not None]
+        return folder, float(lines[0]["minutes"]), told[-1] if price is None and told else price
     raise BadValue("there is no unfinished search of this workload, base and methods to go on with")
 
 

@@ -105,8 +105,9 @@ def test_scores_on_the_way_of_base_runs_that_failed_are_no_quality() -> None:
     assert found["verdict"] == "not shown"
     looked = judge(dataclasses.replace(slow, runs=lost), quick, WORKLOAD, 8, PLAN)
     assert looked["settled"] == "", "more pairs may show it"
+    slow, quick = arms(BASE, QUICK)
     none = tuple(dataclasses.replace(run, state="failed") for run in slow.runs)
-    looked = judge(dataclasses.replace(slow, runs=none), quick, WORKLOAD, 5, Design(effect=1.5, most=5))
+    looked = judge(dataclasses.replace(slow, runs=none), quick, WORKLOAD, 8, PLAN)
     assert looked["quality"] is None
     assert "a fast run failed" not in looked["settled"]
     assert looked["settled"].endswith("the quality would need more")

@@ -24,8 +24,10 @@ from tests.search.test_machine import Turns
 from tests.search.test_search import RATELESS
 from tests.search.test_search_parts import work
 
-MADE: dict[str, Any] = {"id": "p0", "verdict": "proved", "words": "proved", "ratio": [3.0, 2.0, None],
-                        "device_seconds": 5.0, "times": [8.0, 3.0], "bound": 8.0, "missed": False, "pair": 1.0}  # fmt: skip
+MADE: dict[str, Any] = {
+    "id": "p0", "verdict": "proved", "words": "proved", "ratio": [3.0, 2.0, None], "device_seconds": 5.0,
+    "times": [8.0, 3.0], "bound": 8.0, "missed": False, "pair": 1.0,
+}  # fmt: skip
 BEGAN = Start(BASE, 64, (), 0.0, None)
 
 
