@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 BEGIN, END, NONE = "<!-- evidence -->", "<!-- /evidence -->", "Evidence: not measured yet."
 BLOCK = re.compile(rf"^(?:{re.escape(NONE)}|{re.escape(BEGIN)}\n.*?^{re.escape(END)})$", re.S | re.M)
 HEAD = (
-    "| workload | device | as soon at equal score (95 %) | score | time of a run | verdict | against | pairs | date |\n"
+    "| workload | device | as soon at the target (95 %) | score | time of a run | verdict | against | pairs | date |\n"
     "|---|---|---|---|---|---|---|---|---|\n"
 )
 

@@ -50,7 +50,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
         for device in sorted({entry["device"] for entry in row["evidence"]}):
             nowhere += [] if helps(row["evidence"], device) else [f"{row['name']} ({device})"]
     if lines:
-        head = ["method", "workload", "device", "as soon at equal score (95 %)", "score", "time of a run", "verdict"]
+        head = ["method", "workload", "device", "as soon at the target (95 %)", "score", "time of a run", "verdict"]
         print("\n" + table(head, lines))
         told = [entry for row in rows for entry in row["evidence"] if entry["ratio"]]
         print(f"{len(told)} comparisons: of so many, some {0.025 * len(told):.1f} would look like gains by luck alone")

@@ -79,15 +79,23 @@ GROUNDS = (
     Ground("fashion_mnist_small", _small("fashion_mnist_small"), _recipe(0.01, 0.05, 2, 64),
            frozenset(_IMAGES | {"mirrors", "residual"})),
     Ground("cifar10_small", _small("cifar10_small"), _recipe(0.01, 0.05, 3, 64), frozenset(_IMAGES | {"mirrors"})),
+    Ground("digits_dropout", _small("digits_dropout"), _recipe(0.005, 0.05, 20, 64), frozenset({*_IMAGES, "stochastic"})),
+    Ground("fashion_mnist_dropout", _small("fashion_mnist_dropout"), _recipe(0.01, 0.05, 2, 64),
+           frozenset({*_IMAGES, "mirrors", "residual", "stochastic"})),
+    Ground("fashion_mnist_unflipped", _small("fashion_mnist_unflipped"), _recipe(0.01, 0.05, 2, 64),
+           frozenset({*_IMAGES, "residual", "unflipped"})),
+    Ground("cifar10_unflipped", _small("cifar10_unflipped"), _recipe(0.01, 0.05, 3, 64),
+           frozenset({*_IMAGES, "unflipped"})),
     Ground("digits_tail", _small("digits_tail"), _recipe(0.005, 0.05, 40, 32), frozenset(_IMAGES | {"tail"})),
     Ground("fashion_mnist_tail", _small("fashion_mnist_tail"), _recipe(0.01, 0.05, 4, 64),
            frozenset(_IMAGES | {"mirrors", "residual", "tail"})),
     Ground("multitask_small", _small("multitask_small"), _recipe(0.01, 0.05, 3, 64),
            frozenset({"images", "mirrors", "heads"})),
 )  # fmt: skip
-ONLY = {"tail", "heads"}  # facts of grounds that serve only whoever asks for them
+ONLY = {"tail", "heads", "stochastic", "unflipped"}  # facts of grounds that serve only whoever asks for them
 WANTED = {  # what a method asks for beyond what it needs, by its slot or its name
-    "mirroring": {"mirrors"},
+    "mirroring": {"unflipped"},
+    "stochastic": {"stochastic"},
     "judging": {"mirrors"},
     "initialisation": {"images"},
     "layout": {"images"},
@@ -97,6 +105,9 @@ WANTED = {  # what a method asks for beyond what it needs, by its slot or its na
 NAMED = {
     "ZeroResidual": ("fashion_mnist_small", "fashion_mnist_tail"),  # those with branches that end in a norm
     "Muon": ("cifar10_small", "shakespeare_small"),  # those whose matrices are widest
+    "ProgressiveResize": ("cifar10_small", "fashion_mnist_small"),  # the images of the digits have eight pixels a side
+    "SoftPrune": ("digits", "cifar10_small"),  # those of several epochs: it leaves nothing out of the first
+    "EasyFirst": ("digits", "cifar10_small"),
 }
 RIVALS: dict[str, Method] = {"AdamW": SGD(), "OneCycle": StepDrop()}  # of what the grounds' recipes hold themselves
 OWN_SCHEDULE = {"ScheduleFree"}  # it takes the place of the schedule, too

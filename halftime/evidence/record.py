@@ -12,7 +12,7 @@ from halftime.diagnose.misfit import FACTS
 from halftime.evidence.grounds import Comparison
 from halftime.ledger.checkpoint import replace
 from halftime.measure.judge import PROVED
-from halftime.measure.matched import matched
+from halftime.measure.matched import matched, timed
 from halftime.measure.prior import FORMAT, Entry, read, stem
 from halftime.measure.statistics import Interval, difference
 from halftime.run import Run
@@ -37,9 +37,10 @@ def entry(
         head: key, device, date, code, packages, machine.
     """
     sign = 1.0 if workload["better"] == "higher" else -1.0
-    ratio = _soon(runs["base"], runs["fast"], sign, comparison.method.exact)
-    beside = _soon(runs["control"], runs["fast"], sign) if "control" in runs else None
-    verdict = _verdict(ratio)
+    target, judging = sign * workload["target"], comparison.method.slot == "judging"
+    ratio = _soon(runs["base"], runs["fast"], sign, target, exact=comparison.method.exact, judging=judging)
+    beside = _soon(runs["control"], runs["fast"], sign, target) if "control" in runs else None
+    verdict = "no evidence here" if _nothing(comparison, runs) else _verdict(ratio)
     if beside is not None and verdict in ("gain", "provisional") and beside.low <= 1.0:
         verdict = "no gain"  # as many samples drawn at random do as well
     whole = {name: [one[-1] for one in found] for name, found in runs.items()}
@@ -47,7 +48,7 @@ def entry(
         **_about(comparison, head),
         "workload": workload,
         "verdict": verdict,
-        "words": _words(verdict, ratio, beside, whole),
+        "words": _words(verdict, ratio, beside, workload["target"], whole),
         "seeds": len(runs["base"]),
         "ratio": _interval(ratio),
         "quality": _interval(_better(whole["base"], whole["fast"], sign)),
@@ -107,23 +108,28 @@ def _about(comparison: Comparison, head: dict[str, Any]) -> Entry:
     }
 
 
-def _soon(base: Runs, fast: Runs, sign: float, exact: bool = False) -> Interval:
-    """How many times as soon the fast arm ends at the same score; of an exact method the seconds alone count."""
+def _soon(
+    base: Runs, fast: Runs, sign: float, target: float, *, exact: bool = False, judging: bool = False
+) -> Interval:
+    """How many times as soon a training of the fast arm ends at the target.
 
-    def curves(arm: Runs) -> list[list[tuple[float, float | None]]]:
-        scores = [[_score(run) for run in one] for one in arm]
-        return [
-            [(run.seconds, None if score is None else sign * score) for run, score in zip(*both, strict=True)]
-            for both in zip(arm, scores, strict=True)
-        ]
+    Of an exact method the seconds alone count; those of one that acts where a network is judged, judging included.
+    """
 
-    slow, quick = curves(base), curves(fast)
-    if exact:
-        quick = [
-            [(f[0], b[1] if f[1] is not None else None) for b, f in zip(*pair, strict=True)]
-            for pair in zip(slow, quick, strict=True)
-        ]
-    return matched(slow, quick)
+    def point(run: Run) -> tuple[float, float | None]:
+        score = _score(run)
+        return run.device_seconds if judging else run.seconds, None if score is None else sign * score
+
+    slow, quick = ([[point(run) for run in one] for one in arm] for arm in (base, fast))
+    if not exact or any(score is None for arm in (slow, quick) for one in arm for _, score in one):
+        return matched(slow, quick, target)
+    return timed(*([[seconds for seconds, _ in one] for one in arm] for arm in (slow, quick)))
+
+
+def _nothing(comparison: Comparison, runs: dict[str, Runs]) -> bool:
+    """Whether a method that may change results changed none: there was nothing for it to do."""
+    scores = [[_score(run) for one in runs[arm] for run in one] for arm in ("base", "fast")]
+    return not comparison.method.exact and scores[0] == scores[1] and None not in scores[0]
 
 
 def _verdict(ratio: Interval) -> str:
@@ -172,9 +178,13 @@ def _interval(one: Interval | None) -> dict[str, Any] | None:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(one).items()}
 
 
-def _words(verdict: str, ratio: Interval, beside: Interval | None, runs: dict[str, list[Run]]) -> str:
+def _words(
+    verdict: str, ratio: Interval, beside: Interval | None, target: float, runs: dict[str, list[Run]]
+) -> str:
     """The verdict in a sentence."""
-    text = f"{verdict}: ends at the same score {shown(_interval(ratio))} as soon, over {ratio.n} pairs of seeds"
+    text = f"{verdict}: a training ends at {target:g} {shown(_interval(ratio))} as soon, over {ratio.n} pairs of seeds"
+    if verdict == "no evidence here":
+        return f"{verdict}: it changed nothing on any of {ratio.n} seeds"
     failed = {name: sum(run.state == "failed" for run in found) for name, found in runs.items()}
     if any(failed.values()):
         text += "; failed: " + ", ".join(f"{n} {name}" for name, n in failed.items() if n) + " runs"

@@ -110,8 +110,8 @@ class Translator:
         quiet = not any(overrides(acting, place) for place in LOOP if place != "events")
         if quiet and not isinstance(acting, Method) and not self._in_place(method):
             return ""  # it only tells the record something
-        if acting is method and not self._in_place(method):
-            return ""  # with these settings it acts itself, and nothing comes before
+        if acting is method and self._returns_itself(method):
+            return ""
         code = self._code(method, "start", ["model", "optimizer", "feed"])
         self.acts.once["start"] += code.before
         if isinstance(acting, Method):
@@ -137,6 +137,14 @@ class Translator:
         _, node = self._node(method, "start")
         calls = [ast.unparse(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)]
         return any(call.endswith("_") and not call.endswith("__") for call in calls)
+
+    def _returns_itself(self, method: Method) -> bool:
+        """Whether all that its start does, with these settings, is to give the method itself."""
+        _, node = self._node(method, "start")
+        body = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+        value = body[0].value if len(body) == 1 and isinstance(body[0], ast.Return) else None
+        chosen = _chosen(value, method) if value is not None else None
+        return isinstance(chosen, ast.Name) and chosen.id == node.args.args[0].arg
 
     def _started(self, method: Method, acting: Places, name: str) -> None:
         """What acts in each step and around evaluation."""

@@ -109,7 +109,7 @@ def evidence(name: str, places: Iterable[Path] | None = None) -> list[Entry]:
 
 def helps(entries: Iterable[Entry], device: str) -> bool | None:
     """Whether a method gained anywhere on a class of device; None where nobody has looked."""
-    verdicts = [entry["verdict"] for entry in entries if entry["device"] == device]
+    verdicts = [e["verdict"] for e in entries if e["device"] == device and e["verdict"] != "no evidence here"]
     return any(verdict in ("gain", "provisional") for verdict in verdicts) if verdicts else None
 
 

@@ -58,6 +58,9 @@ def times_at(progress: float, smallest: float = 0.5, until: float = 0.7) -> int:
         smallest: the first side as a share of the full one.
         until: the progress from which images have their full size.
 
+    Returns:
+        1 or more.
+
     Example:
         >>> [times_at(p) for p in (0, 0.1, 0.2, 0.3, 0.7)]
         [4, 3, 2, 1, 1]
@@ -105,21 +108,10 @@ def resized_boxes(boxes: Tensor, before: Sequence[int], after: Sequence[int]) ->
     return boxes * boxes.new_tensor([width / old_width, height / old_height]).repeat(2)
 
 
-def shrunk(
-    inputs: Any, targets: Any, progress: float, smallest: float = 0.5, until: float = 0.7, multiple: int = 4
+def _shrunk(
+    inputs: Any, targets: Any, progress: float, smallest: float, until: float, multiple: int
 ) -> tuple[Any, Any]:
-    """A batch at the size of its time, its boxes with it.
-
-    Args:
-        inputs: images, floating-point [B, C, H, W], or a structure that holds some.
-        targets: follow where they are boxes.
-        progress: share of the training done, 0 to 1.
-        smallest, until, multiple: see `size_at`.
-
-    Example:
-        >>> [tuple(t.shape) for t in shrunk(Tensor(2, 3, 16, 16), Tensor([0, 1]), progress=0.0)]
-        [(2, 3, 8, 8), (2,)]
-    """
+    """A batch at the size of its time, its boxes with it."""
     full = next((t.shape[-2:] for t in tensors(inputs) if _is_image(t)), None)
     if full is None or progress >= until:
         return inputs, targets
@@ -133,25 +125,8 @@ def shrunk(
     return small, followed(targets, lambda boxes: resized_boxes(boxes, full, (height, width)), height, width)
 
 
-def paired(feed: Feed, smallest: float = 0.5, until: float = 0.7) -> Feed:
-    """The same feed, with as many times its batch size in a step as small images take the place of a full one.
-
-    Args:
-        feed: samples, and who makes the batches.
-        smallest, until: see `times_at`.
-
-    Returns:
-        A feed whose `growth` must hear the progress in each step; it is asked when an epoch begins.
-
-    Raises:
-        BadRecipe: several processes train together.
-
-    Example:
-        >>> import torch
-        >>> from halftime.data.feed import Tensors
-        >>> len(next(paired(Feed(Tensors(torch.arange(8)), 2, seed=0)).batches()))
-        8
-    """
+def _fuller(feed: Feed, smallest: float, until: float) -> Feed:
+    """The same feed, with as many times its batch size in a step as small images take the place of a full one."""
     if here().world > 1:
         raise BadRecipe("ProgressiveResize(paired=True) is not proved on several devices: leave `paired` out")
     return grown(feed, partial(times_at, smallest=smallest, until=until))[0]
@@ -181,13 +156,13 @@ class ProgressiveResize(Method):
     choices: ClassVar = {"smallest": (0.5, 0.7), "until": (0.5, 0.7, 0.9), "paired": (False, True)}
 
     def data(self, data: Feed) -> Feed:
-        return paired(data, self.smallest, self.until) if self.paired else data
+        return _fuller(data, self.smallest, self.until) if self.paired else data
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:  # noqa: ARG002
         return _Paired(feed, self.smallest, self.until, self.multiple) if self.paired else self
 
     def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
-        return shrunk(inputs, targets, progress, self.smallest, self.until, self.multiple)
+        return _shrunk(inputs, targets, progress, self.smallest, self.until, self.multiple)
 
 
 class _Paired(Places):
@@ -197,7 +172,7 @@ class _Paired(Places):
 
     def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
         self.growing.progress = progress
-        return shrunk(inputs, targets, progress, *self.sizes)
+        return _shrunk(inputs, targets, progress, *self.sizes)
 
     def state_dict(self) -> dict[str, Any]:
         return self.growing.state_dict()

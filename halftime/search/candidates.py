@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 
@@ -18,7 +18,7 @@ from halftime.data.batch import on_device, split
 from halftime.data.feed import CPU, Feed
 from halftime.diagnose.misfit import inspect
 from halftime.errors import BadRecipe, unknown
-from halftime.measure.prior import prior
+from halftime.measure.prior import Prior, prior
 from halftime.methods import ALL, SGD, AdamW, OneCycle
 from halftime.places import Method
 from halftime.recipe import Recipe
@@ -83,12 +83,24 @@ def device_class(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def expected(kinds: Iterable[type[Method]], facts: Collection[str], device: str) -> dict[str, Prior]:
+    """What evidence lets one expect of methods, by name.
+
+    Args:
+        kinds: classes of methods.
+        facts: of the workload.
+        device: its class, as evidence names it; what was measured on another says nothing.
+    """
+    return {kind.__name__: prior(kind.__name__, facts, device) for kind in kinds}
+
+
 def candidates(
     recipe: Recipe,
     known: Sequence[type[Method]] = (),
     named: Sequence[Method] | None = None,
     device: torch.device = CPU,
     facts: frozenset[str] | None = None,
+    told: Mapping[str, Prior] | None = None,
 ) -> list[Candidate]:
     """What may be tried on a recipe.
 
@@ -98,23 +110,25 @@ def candidates(
         named: methods that were asked for, in place of all others.
         device: that trains; what was measured on another class of device says nothing.
         facts: of the workload; a method that needs others is left out. None if they are not known.
+        told: what may be expected of methods, by name; read from the evidence if None.
     """
-    where = device_class(device)
     wanted = [method for method in named or () if not type(method).exact]
     if named is None:
         kinds = [kind for kind in (*ALL, *known) if not kind.exact and (facts is None or kind.needs <= facts)]
+        kinds = [kind for kind in kinds if kind.slot != "devices"]  # how many there are is decided where it is started
         wanted = [made[0] for kind in kinds if (made := settings(kind))]
     here = {type(method) for method in recipe.methods}
     found = []
     for method in wanted:
         if type(method) in here and (named is None or method in recipe.methods):
             continue
-        told = prior(type(method).__name__, facts or (), where)
-        if named is None and not told.helps:
+        name = type(method).__name__
+        hope = told[name] if told and name in told else prior(name, facts or (), device_class(device))
+        if named is None and not hope.helps:
             continue
-        bold = method.slot == "optimizer" and not told.measured
-        mean = told.gain if told.measured else PUBLISHED.get(type(method).__name__, 0.0)
-        found.append(Candidate((method,), mean, BOLD if bold else told.spread, told.cost))
+        bold = method.slot == "optimizer" and not hope.measured
+        mean = hope.gain if hope.measured else PUBLISHED.get(name, 0.0)
+        found.append(Candidate((method,), mean, BOLD if bold else hope.spread, hope.cost))
     return found
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
-from halftime.measure.prior import evidence, prior
+from halftime.measure.prior import Prior
 from halftime.measure.statistics import quantile
 from halftime.methods import ALL, AdamW
 from halftime.recipe import Recipe
@@ -30,9 +30,7 @@ WORTH = 0.05  # of the log of the time: what an optimizer must be expected to ga
 GUESS = 0.2  # standard deviation of the log time to target, where the pilot does not tell
 
 
-def preferred(
-    work: Work, base: Recipe, offered: Sequence[Candidate], facts: Collection[str], device: str
-) -> list[Candidate]:
+def preferred(work: Work, base: Recipe, offered: Sequence[Candidate], told: Mapping[str, Prior]) -> list[Candidate]:
     """The changes that come first, with the optimizer that is expected to gain most here in the place of AdamW.
 
     What a step of it gains was measured on other workloads; what a step costs depends on the network, and is timed.
@@ -41,24 +39,21 @@ def preferred(
         work: of the search.
         base: with its number of steps.
         offered: what would come first.
-        facts: of the workload.
-        device: its class, as evidence names it.
+        told: what may be expected of methods, by name.
     """
     adamw = next((one for one in offered if isinstance(one.methods[0], AdamW)), None)
     if adamw is None:
         return list(offered)
     beside, best = Anchor(adamw.on(base), {}, 1.0), (WORTH, adamw)
     for kind in ALL:
-        against = [one for one in evidence(kind.__name__) if one.get("against") == "AdamW" and one["device"] == device]
-        made = settings(kind) if against and kind.slot == AdamW.slot else []
-        told = prior(kind.__name__, facts, device)
-        if not made or told.gain + math.log(told.cost) < WORTH:
+        hope = told.get(kind.__name__)
+        made = settings(kind) if hope and kind.slot == AdamW.slot and "AdamW" in hope.against else []
+        if hope is None or not made or hope.step < WORTH:
             continue
-        candidate = Candidate((made[0],), told.gain, told.spread, told.cost)
+        candidate = Candidate((made[0],), hope.gain, hope.spread, hope.cost)
         _, timing, refused = fitting(work, beside, candidate)
-        expected = told.gain + math.log(told.cost) + math.log(timing.ratio)
-        if not refused and expected > best[0]:
-            best = expected, candidate
+        if not refused and hope.step + math.log(timing.ratio) > best[0]:
+            best = hope.step + math.log(timing.ratio), candidate
     if best[1] is not adamw:
         work.note(f"{best[1].methods[0]} is tried in the place of AdamW: {math.exp(best[0]):.2f}× as fast is expected")
     return [best[1] if one is adamw else one for one in offered]
@@ -73,18 +68,19 @@ def leapt(work: Work, began: Start, candidate: Candidate) -> Anchor | None:
         candidate: the change.
 
     Returns:
-        The anchor of the changed recipe; None where no share met the goal, or time ran out.
+        The anchor of the changed recipe; None where no share met the goal, or time ran out: that is a decision, too.
     """
-    base = Anchor(began.base.replace(steps=began.steps), {}, 1.0)
+    base, spent = Anchor(began.base.replace(steps=began.steps), {}, 1.0), work.journal.spent
     recipe, timing, refused = fitting(work, base, candidate)
     if refused:
-        return None
-    spent, own, tuned = work.journal.spent, rate_of(began.base), recipe
+        return _dropped(work, candidate, recipe, refused, [], spent)
+    own, tuned, why = rate_of(began.base), recipe, "the goal was met at no share of the base's steps"
     runs: list[Trial] = []
     for k, share in enumerate(SHARES):
         steps = max(FEWEST, round(began.steps * share))
         if not work.affords(steps, steps):
-            return None
+            why = f"no time was left to train it for {steps} steps"
+            break
         start = None if k == 0 and candidate.fresh else rate_of(of_length(tuned, steps) if k else tuned)
         tuned, trials = retuned(work, (of_length(tuned, steps) if k else tuned).replace(steps=steps), start, steps)
         tuned = tuned.replace(steps=steps)
@@ -98,7 +94,20 @@ def leapt(work: Work, began: Start, candidate: Candidate) -> Anchor | None:
             moved = (own, rate_of(tuned))
             decided(work, began, candidate, tuned, timing, found, moved, runs, work.journal.spent - spent)
             return gains.anchored(work, tuned, steps, began.goal, known=found)
-    return None
+    return _dropped(work, candidate, tuned, why, runs, spent)
+
+
+def _dropped(
+    work: Work, candidate: Candidate, recipe: Recipe, why: str, runs: Sequence[Trial], before: float
+) -> None:
+    """Write down that a change did not get there."""
+    best = max((work.signed(t) for t in runs if t.ended), default=-math.inf)
+    got = f"; the best ended at {work.workload.signed(best):.4g}" if math.isfinite(best) else ""
+    work.decide(
+        Decision(work.stage, candidate.name, "refused" if why.startswith("refused") else "dropped", why + got,
+                 {type(m).__name__: m.to_dict() for m in candidate.methods}, runs=tuple(t.run for t in runs if t.run),
+                 seconds=round(work.journal.spent - before, 3), recipe=recipe.to_dict())
+    )  # fmt: skip
 
 
 def decided(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from halftime.ledger.resume import identity
@@ -51,7 +52,7 @@ def concluded(work: Work, began: Start, recipe: Recipe, proof: bool = True) -> F
         return dataclasses.replace(found, bars=bars)
     work.stage = "proof"
     work.view.trying("proof on fresh seeds", work.journal.spent, work.limit)
-    made = work.journal.once("proof", lambda: _proved(work, began, recipe, 0))
+    made = work.journal.once("proof", lambda: _proved(work, began, recipe, 0), _earlier)
     room = work.limit - work.journal.spent > FEWEST_PAIRS * made["pair"]
     if made["verdict"] not in STANDS and made["missed"] and recipe.steps and room:
         recipe = of_length(recipe, math.ceil(recipe.steps * MENDED))
@@ -60,7 +61,7 @@ def concluded(work: Work, began: Start, recipe: Recipe, proof: bool = True) -> F
             "seeds; the error rate of both proofs together is that of one"
         )
         _chosen(work, recipe)
-        again = work.journal.once("second proof", lambda: _proved(work, began, recipe, 1))
+        again = work.journal.once("second proof", lambda: _proved(work, began, recipe, 1), _earlier)
         made = {**again, "device_seconds": made["device_seconds"] + again["device_seconds"], "before": made["id"]}
     return _with_proof(work, began, recipe, made)
 
@@ -94,7 +95,13 @@ def _proved(work: Work, began: Start, recipe: Recipe, k: int) -> dict[str, Any]:
         "bound": began.hit,
         "missed": any(run.hit is None for run in found.fast.runs),
         "pair": found.pair_seconds,
+        "earlier": work.earlier(*(run.id for arm in (found.base, found.fast) for run in arm.runs)),
     }
+
+
+def _earlier(made: dict[str, Any]) -> float:
+    """Seconds of a proof that attempts which were killed had spent on it."""
+    return float(made.get("earlier", 0.0))
 
 
 def designed(most: int) -> Design:
@@ -154,6 +161,19 @@ def ended(work: Work, began: Start, verdict: str, words: str, recipe: Recipe | N
         notes=tuple(work.notes), settings=tuple(work.settings), seconds=round(work.journal.spent, 3),
         device_seconds=round(math.fsum(t.held for t in work.trials), 3),
     )  # fmt: skip
+
+
+def paid(folder: Path, price: float | None, held: int) -> tuple[float | None, int]:
+    """What an hour of a device costs and how many of them are held; a search that goes on knows both from before.
+
+    Args:
+        folder: of the search.
+        price: given with this attempt.
+        held: devices of this attempt; where another one held more these count, so that nothing is made too cheap.
+    """
+    before = [line for line in records(folder) if line["kind"] == "start"]
+    told = [line["price"] for line in before if line.get("price") is not None]
+    return told[-1] if price is None and told else price, max([held, *(line.get("devices", 1) for line in before)])
 
 
 def so_far(work: Work) -> str:

@@ -1,6 +1,6 @@
 """Search: a workload and some minutes in, a faster recipe with its proof out.
 
-Threads → tuned base → a decaying schedule and AdamW or its better, where they are missing → exact switches → batch
+Threads → tuned base → a decaying schedule and AdamW or its better → exact switches → batch size → other
 methods, one at a time on top of those that were kept → pairs of losers → the shortest schedule → leave one out → proof
 on seeds that nothing was chosen by. What gains most comes first, since every training after it is shorter. Each stage
 stands in a file of its own; this one gives them their shares of the time, and says at the end what was found.
@@ -20,10 +20,21 @@ from halftime.ledger.fingerprint import fingerprint
 from halftime.ledger.resume import identity
 from halftime.ledger.store import Ledger
 from halftime.measure.device import pick
+from halftime.measure.prior import Prior
+from halftime.methods import ALL
 from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.search import batch, combine, gains, length, outcome
-from halftime.search.candidates import Candidate, Queue, candidates, device_class, facts_of, named_methods, opening
+from halftime.search.candidates import (
+    Candidate,
+    Queue,
+    candidates,
+    device_class,
+    expected,
+    facts_of,
+    named_methods,
+    opening,
+)
 from halftime.search.drift import Reference
 from halftime.search.engine import Pool
 from halftime.search.gains import Anchor
@@ -112,11 +123,10 @@ def search(
     }
     if isinstance(engine, Pool):
         engine.check(source)
-    folder, limit, price = _begun(ledger, asked, minutes, price, resume)
+    folder, limit = _begun(ledger, asked, minutes, resume)
     with contextlib.ExitStack() as ending:
         ending.enter_context(alone(folder))
-        held = [line.get("devices", 1) for line in records(folder) if line["kind"] == "start"]
-        devices = max([engine.held if isinstance(engine, Pool) else 1, *held])  # by any attempt: never too cheap
+        price, devices = outcome.paid(folder, price, engine.held if isinstance(engine, Pool) else 1)
         journal, view = Journal(ledger, folder), View(quiet, price, devices)
         work = Work(Place(workload, ledger, folder.name, device, source), journal, view, 60 * limit, engine, block)
         ending.enter_context(journal.log)
@@ -136,16 +146,14 @@ def search(
     return found
 
 
-def _begun(
-    ledger: Ledger, asked: dict[str, Any], minutes: float | None, price: float | None, resume: bool
-) -> tuple[Path, float, float | None]:
-    """The folder of the search, its minutes, and the price of an hour: one that goes on keeps both."""
+def _begun(ledger: Ledger, asked: dict[str, Any], minutes: float | None, resume: bool) -> tuple[Path, float]:
+    """The folder of the search, and its minutes."""
     if minutes is not None and not (isinstance(minutes, (int, float)) and 0 < minutes < math.inf):
         raise BadValue(f"minutes must be more than 0, not {shorten(minutes)}")
     if not resume:
         if minutes is None:
             raise BadValue("a search needs its time: give hours or minutes")
-        return ledger.new("search"), float(minutes), price
+        return ledger.new("search"), float(minutes)
     for folder in reversed(ledger.searches):
         lines = records(folder)
         same = bool(lines) and all(lines[0].get(key) == value for key, value in asked.items())
@@ -153,8 +161,7 @@ def _begun(
             continue
         if minutes is not None and minutes != lines[0]["minutes"]:
             raise BadValue(f"{folder.name} was given {lines[0]['minutes']:g} minutes, not {minutes:g}: leave them out")
-        told = [line["price"] for line in lines if line.get("price") is not None]
-        return folder, float(lines[0]["minutes"]), told[-1] if price is None and told else price
+        return folder, float(lines[0]["minutes"])
     raise BadValue("there is no unfinished search of this workload, base and methods to go on with")
 
 
@@ -215,16 +222,20 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
     with work.share("opening", SHARES["opening"]):
         base = began.base.replace(steps=began.steps)
         facts = facts_of(work.workload, base, where)
-        first = preferred(work, base, opening(base), facts, device_class(where)) if plan.named is None else []
-        far = leapt(work, began, Candidate(tuple(m for one in first for m in one.methods))) if first else None
+        told = _expected(work, plan, facts, where)
+        usual = opening(base) if plan.named is None else []
+        first, far = preferred(work, base, usual, told), None
+        for some in [first, usual] if first != usual else [first]:
+            if some and far is None:
+                far = leapt(work, began, Candidate(tuple(m for one in some for m in one.methods)))
         anchor = far or gains.anchored(work, base, began.steps, began.goal, known=began.trials)
         if far is None:
-            anchor = combine.first_of_all(work, anchor, first, anew)
+            anchor = combine.first_of_all(work, anchor, usual, anew)
     anchor = _quicker(work, plan, anchor, anew)
     seen = {m for d in work.decisions for m in d.methods if d.stage == "opening"}
     if plan.named is None:  # another setting of what the base has is tried where it was asked for
         seen |= {type(method).__name__ for method in began.base.methods}
-    queue = Queue(candidates(anchor.recipe, plan.known, plan.named, where, facts))
+    queue = Queue(candidates(anchor.recipe, plan.known, plan.named, where, facts, told))
     queue.waiting = [one for one in queue.waiting if type(one.methods[0]).__name__ not in seen]
     with work.share("methods", SHARES["methods"]):
         anchor, kept, lost = combine.one_at_a_time(work, anchor, queue, anew)
@@ -233,6 +244,16 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
     with work.share("refine", SHARES["refine"]):
         anchor, _ = combine.refine(work, anchor, [*kept, *more], anew)
     return anchor, added(anchor.recipe, began.base)
+
+
+def _expected(work: Work, plan: Plan, facts: frozenset[str], where: torch.device) -> dict[str, Prior]:
+    """What evidence let one expect when the search began: a later attempt must not go by what was measured since."""
+    kinds = (*ALL, *plan.known, *map(type, plan.named or ()))
+    told = work.journal.once(
+        "expected",
+        lambda: {name: dataclasses.asdict(one) for name, one in expected(kinds, facts, device_class(where)).items()},
+    )
+    return {name: Prior(**one) for name, one in told.items()}
 
 
 def _quicker(work: Work, plan: Plan, anchor: Anchor, anew: combine.Anew) -> Anchor:

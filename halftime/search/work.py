@@ -84,14 +84,13 @@ def trained(place: Place, job: Job, before: Sequence[Run] = ()) -> Trial:
     group = place.group(job.stage)
     mine = [r for r in before if (r.group, r.seed, r.recipe.hash) == (group, job.seed, job.recipe.hash)]
     run = next((r for r in mine if r.state in ("finished", "failed")), None)
-    stopped = next((r for r in mine if r.state in ("preempted", "killed", "lost")), None)
-    earlier = run or stopped
+    stopped = next((r.id for r in mine if r.state in ("preempted", "killed", "lost")), None)
     few = not job.judged and not any(listens(method) for method in job.recipe.methods)
     workload = dataclasses.replace(place.workload, evaluations=1) if few else place.workload
     about = {"stage": job.stage, "recipe": job.recipe.hash, "seed": job.seed}
     try:
         run = run or train(workload, job.recipe, job.seed, ledger=place.ledger, group=group, quiet=True,
-                           resume=stopped and stopped.id, device=place.device, source=place.source)  # fmt: skip
+                           resume=stopped, device=place.device, source=place.source)  # fmt: skip
     except StorageError:
         raise
     except Exception as error:
@@ -101,7 +100,6 @@ def trained(place: Place, job: Job, before: Sequence[Run] = ()) -> Trial:
         **about, steps=run.steps, run=run.id, state=run.state, reason=run.reason, seconds=run.seconds,  # type: ignore[arg-type]
         held=run.device_seconds, hit=run.hit[1] if run.hit else None, score=_finite(run.score),
         loss=_finite(run.evaluations[-1].loss if run.evaluations else None),
-        earlier=earlier.device_seconds if earlier else 0.0,
     )  # fmt: skip
 
 
@@ -139,7 +137,9 @@ class Work:
     watch: Callable[[], None] | None = None  # looks at the machine's speed now and then
 
     def __post_init__(self) -> None:
-        self._before = load_all(self.place.ledger) if self.journal.resumed else []
+        before = load_all(self.place.ledger) if self.journal.resumed else []
+        told = {made["value"].get("run") for made in self.journal.known.values() if isinstance(made["value"], dict)}
+        self.before = [run for run in before if run.id not in told]  # what attempts left that were killed
         self._costs: dict[int, float] = {}  # seconds for which a training of so many steps held the device
         self.until = self.limit
 
@@ -199,14 +199,14 @@ class Work:
             self.watch()
         jobs = [Job(self.stage, recipe, seed, judged) for recipe, seed in wanted]
         new = {job.key: job for job in jobs if job.key not in self.journal.known}
-        made = self.engine(self.place, list(new.values()), self._before)
+        made = self.engine(self.place, list(new.values()), self.before)
         found = []
         for job in jobs:
             if self.journal.spent >= self.limit:
                 raise OutOfTime
             what = f"{self.stage}: {job.recipe}, seed {job.seed}"
             self.view.trying(what, self.journal.spent, self.limit)
-            told = self.journal.once(job.key, lambda: dataclasses.asdict(next(made)), lambda t: t.get("earlier", 0.0))
+            told = self.journal.once(job.key, lambda: self._made(next(made)), lambda trial: trial.get("earlier", 0.0))
             trial = Trial(**told)
             if trial.steps and trial.state == "finished":
                 self._costs[trial.steps] = trial.held
@@ -215,6 +215,15 @@ class Work:
             found.append(trial)
         self.trials += [trial for trial in found if trial not in self.trials]
         return found
+
+    def _made(self, trial: Trial) -> dict[str, Any]:
+        """A trial for the journal, with the seconds that earlier attempts had spent on it."""
+        earlier = self.earlier(trial.run)
+        return dataclasses.asdict(dataclasses.replace(trial, earlier=earlier))
+
+    def earlier(self, *runs: str) -> float:
+        """Device-seconds that attempts which were killed had spent on some runs."""
+        return math.fsum(run.device_seconds for run in self.before if run.id in runs)
 
     def decide(self, decision: Decision) -> Decision:
         """Write down and show what was decided."""

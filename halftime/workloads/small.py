@@ -6,6 +6,7 @@ size: a network that fills a device, data that do not fit the memory, a training
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -64,6 +65,26 @@ def cifar10_small() -> Workload:
         "cifar10_small", lambda: SmallConv(3, 10, (16, 32, 32), (2, 2, 1)), train, valid, cifar10, 0.46, flip=True
     )
     return dataclasses.replace(made, margin=0.015)
+
+
+def fashion_mnist_unflipped() -> Workload:
+    """The small Fashion-MNIST without random flips: where a method may bring flips of its own."""
+    return _unflipped("fashion_mnist_unflipped", fashion_mnist_small())
+
+
+def cifar10_unflipped() -> Workload:
+    """The small CIFAR-10 without random flips."""
+    return _unflipped("cifar10_unflipped", cifar10_small())
+
+
+def digits_dropout() -> Workload:
+    """The digits with dropout before the last layer, as it is put into networks that are trained for long."""
+    return _dropout("digits_dropout", digits.digits())
+
+
+def fashion_mnist_dropout() -> Workload:
+    """The small Fashion-MNIST with dropout before the last layer."""
+    return _dropout("fashion_mnist_dropout", fashion_mnist_small())
 
 
 def multitask_small() -> Workload:
@@ -129,6 +150,22 @@ def tail(labels: Tensor, share: float = TAIL) -> Tensor:
 def _tailed(images: Images) -> Images:
     chosen = tail(images.columns[1])
     return images.with_columns((images.columns[0][chosen], images.columns[1][chosen]))
+
+
+def _unflipped(name: str, whole: Workload) -> Workload:
+    images = copy.copy(whole.train)
+    images.flip = False
+    return dataclasses.replace(whole, name=name, train=images)
+
+
+def _dropout(name: str, whole: Workload, share: float = 0.3) -> Workload:
+    def model() -> nn.Module:
+        made = whole.model()
+        at, last = [(at, part) for at, part in made.named_modules() if isinstance(part, nn.Linear)][-1]
+        made.set_submodule(at, nn.Sequential(nn.Dropout(share), last))
+        return made
+
+    return dataclasses.replace(whole, name=name, model=model)
 
 
 def _first(images: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from torch import nn
 import halftime as ht
 from halftime.errors import BadData
 from halftime.ledger.store import Ledger
-from halftime.measure.prior import FORMAT, Prior
+from halftime.measure.prior import FORMAT, Prior, prior
 from halftime.methods import ALL, EMA, SGD, AdamW, Compile, Guard, LabelSmoothing, Lookahead, Muon, OneCycle
 from halftime.run import Run, attempt_files
 from halftime.search import gains, outcome
@@ -32,6 +32,7 @@ from halftime.search.machine import Setting, kept_settings, settings, try_settin
 from halftime.search.memory import fits, largest
 from halftime.search.records import Decision, Found, Gain, Pace, Trial
 from halftime.search.retune import of_length
+from halftime.search.search import Plan, _expected
 from halftime.search.start import Start
 from halftime.search.switches import clear, judge, switches, timed
 from halftime.search.timing import compared, pace, shortened
@@ -320,15 +321,40 @@ def test_an_optimizer_that_evidence_prefers_comes_first_if_its_steps_are_cheap_e
     """Elsewhere 1.6 times as soon, with steps of 1.2 times the seconds; here of 1.1 or 2.5 times."""
     told = entry("gain", 1.6, 1.5, 1.7, against="AdamW", cost=1.2)
     (tmp_path / "muon.json").write_text(json.dumps({"format": FORMAT, "method": "Muon", "entries": [told]}))
-    monkeypatch.setattr("halftime.measure.prior.folders", lambda: [tmp_path])
+    hopes = {"Muon": prior("Muon", ["images"], places=[tmp_path]), "SGD": dataclasses.replace(NOBODY, step=1.0)}
     timing = Pace(pace, pace, pace, 1.0, 4, 8, 0.01, 0.0)
     monkeypatch.setattr("halftime.search.leap.fitting", lambda work, anchor, candidate: (anchor.recipe, timing, ""))
     around, base = work(tmp_path), ht.Recipe([SGD()], steps=64, batch_size=32)
-    found = preferred(around, base, opening(base), ["images"], "cpu")
+    found = preferred(around, base, opening(base), hopes)
     assert [type(one.methods[0]) for one in found] == [OneCycle, first]
     assert bool(around.notes) == (first is Muon)
     decayed = ht.Recipe([AdamW(), OneCycle()], steps=64)
-    assert preferred(around, decayed, opening(decayed), ["images"], "cpu") == []  # nothing is missing
+    assert preferred(around, decayed, opening(decayed), hopes) == []  # nothing is missing
+
+
+def test_what_a_search_expects_is_read_once(tmp_path: Path, monkeypatch) -> None:
+    """Evidence that is measured between two attempts does not send the second one another way."""
+    monkeypatch.setattr("halftime.measure.prior.folders", lambda: [tmp_path])
+    around = work(tmp_path)
+    plan, where = Plan(BASE, None, ()), torch.device("cpu")
+    before = _expected(around, plan, frozenset({"images"}), where)
+    told = entry("gain", 1.6, 1.5, 1.7, against="AdamW", cost=1.2)
+    (tmp_path / "muon.json").write_text(json.dumps({"format": FORMAT, "method": "Muon", "entries": [told]}))
+    assert prior("Muon", ["images"]).measured == 1
+    again = dataclasses.replace(around, journal=Journal(around.place.ledger, *around.place.ledger.searches))
+    assert _expected(again, plan, frozenset({"images"}), where) == before
+    assert before["Muon"].measured == 0
+
+
+def test_a_leap_that_does_not_get_there_is_written_down(tmp_path: Path) -> None:
+    around = work(tmp_path, block=0.01)
+    textbook = ht.Recipe([SGD(lr=0.02, momentum=0.0)], steps=96, batch_size=32)
+    began = Start(textbook, 96, tuple(around.train(textbook, range(2), judged=True)), 1.0, None)
+    assert leapt(around, began, Candidate((OneCycle(),))) is None
+    (decision,) = around.decisions
+    assert (decision.verdict, decision.gain) == ("dropped", None)
+    assert decision.why.startswith("the goal was met at no share of the base's steps; the best ended at ")
+    assert decision.runs
 
 
 def test_a_length_that_cannot_be_checked_goes_to_the_proof(tmp_path: Path) -> None:
