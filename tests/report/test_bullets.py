@@ -165,7 +165,7 @@ def test_a_receipt_is_written_whole_and_kept_in_the_ledger(ledger: Ledger, tmp_p
 def test_only_what_pays_where_all_changes_are_judged_together_is_claimed(ledger: Ledger) -> None:
     """The interval of one change lies clear of 1 on its own, which Holm calls not clear: nothing is said of it."""
     proof = write_proof(ledger, SLOW, QUICK, recipes=(ONE, FOUR))
-    hits = some_hits(NAMES)
+    hits = {key: [*each, *each[:2]] for key, each in some_hits(NAMES).items()}
     hits[frozenset(NAMES) - {"EMA"}] = [10.6, 10.15, 10.9, 11.5, 11.0]
     hits[frozenset(NAMES) - {"OneCycle"}] = [20.0, 20.1, 20.2, 20.1, 20.0]
     hits[frozenset(NAMES) - {"LabelSmoothing"}] = [10.0, 10.2, 9.9, 10.1, 10.0]

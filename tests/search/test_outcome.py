@@ -116,5 +116,5 @@ def test_a_search_whose_time_is_over_names_its_best(monkeypatch: pytest.MonkeyPa
 
 def test_a_base_without_a_target_whose_pilots_fail_is_one_line() -> None:
     for kind in ("nan", "crash"):
-        with pytest.raises(BadWorkload, match="no run of the base ended: (failed|crashed)"):
+        with pytest.raises(BadWorkload, match=r"no run of the base ended: (failed|crashed)"):
             searched(task(target=None), RATELESS.plus(Crash(kind=kind)))
