@@ -79,6 +79,6 @@ def test_where_the_own_batch_size_breaks_no_other_is_compared(monkeypatch: pytes
         return ht.train(workload, recipe, *more, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr("halftime.search.phases.train", fits)
-    found = tuned(Fragile(lr=0.05), batch_size=True)
+    found = tuned(Fragile(lr=0.05, most=1e9), batch_size=True)
     assert found.recipe.batch_size == 32
     assert found.recipe.steps == 96
