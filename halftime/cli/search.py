@@ -173,7 +173,7 @@ def shown(found: Found) -> str:
     if found.bars:
         from halftime.report.receipt import LEVELS
 
-        lines += ["", *bars(found.bars), f"({LEVELS})"]
+        lines += ["", *bars(found.bars), f"({LEVELS} What is left over has that of the proof.)"]
     lines += ["", f"recipe: {_recipe(found.recipe)}"] if found.verdict == "faster" else []
     lines += [f"set, for both arms of the proof: {setting}" for setting in found.settings]
     lines += [f"note: {note}" for note in found.notes]

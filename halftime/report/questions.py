@@ -190,7 +190,11 @@ def _parts(receipt: Content) -> Question:
     asks = "Which of the changes is it?"
     left = [one for one in (receipt["search"] or {"left_out": []})["left_out"] if one["ratio"] is not None]
     if found is None and left:
-        told = [f"{times(one['ratio'])} as soon {one['change']}, {one['verdict']}" for one in left]
+        ends = [f"{times(one['low'])} to {times(one['high'])}" for one in left]
+        told = [
+            f"{times(one['ratio'])} as soon ({within}) {one['change']}, {one['verdict']}"
+            for one, within in zip(left, ends, strict=True)
+        ]
         return Question(asks, f"The search left out one after the other: the target is met {'; '.join(told)}.")
     if found is None:
         return Question(asks, f"{UNKNOWN} The recipe was not taken apart: halftime ablate does that.", False)

@@ -140,6 +140,7 @@ def test_the_pages_fit_phone_and_desk(ledger: Ledger, tmp_path: Path) -> None:
     proof = write_proof(ledger, SLOW, QUICK)
     base = BASE.replace(epochs=FAST.epochs)
     found = write_ablation(ledger, base, FAST, some_hits(("AdamW", "OneCycle")), 3)
+    write_search(ledger, proof.id)
     made = receipt(proof, ledger)
     seen, console = measured({"receipt": receipt_page(made, found), "ablation": ablation_page(found)}, tmp_path)
     assert console == ""
@@ -221,5 +222,5 @@ def test_the_page_says_what_the_search_saw_without_an_ablation(ledger: Ledger) -
     assert f"holds at {SURE:.0%}, the upper at {HOPE:.0%}".replace("%", " %") in page.text
     asked = answers(made)
     assert asked["Which of the changes is it"].known
-    assert "0.50× as soon without OneCycle, kept" in asked["Which of the changes is it"].answer
+    assert "0.50× as soon (0.40× to 0.61×) without OneCycle, kept" in asked["Which of the changes is it"].answer
     assert "p0" in asked["How many things were tried until one of them won, and what did that cost"].answer
