@@ -176,9 +176,8 @@ def _searched(work: Work, plan: Plan) -> Found:
     work.view.say(f"{work.workload.name}: {work.limit / 60:g} minutes to beat {base}")
     if isinstance(work.engine, Pool):
         work.note(work.engine.words)
-    # several workers share the cores, whose number of threads is theirs; a search goes on as it began, with or without
     if work.journal.once("alone", lambda: not isinstance(work.engine, Pool)) and plan.machine:
-        with work.share("settings", SHARES["settings"]):
+        with work.share("settings", SHARES["settings"]):  # workers choose their threads; it goes on as it began
             try_settings(work, base)
     began = start(work, base)
     if began.signal:
