@@ -8,7 +8,7 @@ ifneq ($(wildcard ../shared/data/README.md),)
 export HALFTIME_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test test-lowest lint types clean
+.PHONY: demo test test-lowest test-ray lint types clean
 
 demo: $(READY)
 	$(BIN)/halftime demo
@@ -34,6 +34,11 @@ test-lowest:
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable ".[dev]"
 	.venv-lowest/bin/python -m pytest
+
+# What needs the extra "ray": a cluster on this machine. `make test` leaves these tests out where Ray is missing.
+test-ray: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,ray]"
+	$(BIN)/python -m pytest tests/search/test_engine.py -k ray
 
 clean:
 	rm -rf $(VENV) .venv-lowest .halftime build dist .mypy_cache .pytest_cache .ruff_cache

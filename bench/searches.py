@@ -24,6 +24,7 @@ from halftime.measure.proof import Proof
 from halftime.measure.sequential import Design
 from halftime.methods import SGD, AdamW, OneCycle
 from halftime.search.machine import kept_settings, settings
+from halftime.search.outcome import STANDS
 from halftime.search.prove import prove
 from halftime.search.records import Found
 from halftime.search.retune import of_length
@@ -83,22 +84,23 @@ def against(workload: ht.Workload, found: Found, ledger: Ledger) -> tuple[Proof,
             return None
 
 
-def figure(name: str, over: str, predicted: str, ratio: Any) -> tables.Figure:
-    """A ratio with its interval, or 1 where nothing was shown."""
-    low, middle, high = ratio or (1.0, 1.0, 1.0)
+def figure(name: str, over: str, predicted: str, ratio: Any, shown: bool) -> tables.Figure:
+    """A ratio with its interval as its proof has them, None where there is none; whether it is shown stands beside."""
+    low, middle, high = ratio or (None, None, None)
     question = f"How many times sooner does the found recipe meet the target of {name} than {over}?"
     about = {"name": f"search: {name} over {over}", "question": question, "predicted": predicted, "unit": "times"}
-    return {**about, "n": 1, "median": middle, "spread": [low, high], "spread_is": "interval of its proof"}
+    about |= {"n": int(ratio is not None), "shown": shown}
+    return {**about, "median": middle, "spread": [low, high], "spread_is": "interval of its proof"}
 
 
 def told(name: str, found: Found, second: tuple[Proof, float] | None, bases: int = 2) -> tuple[Any, Any, Any]:
     """(figures, row, bars) of one workload."""
-    both = [found.ratio and (found.ratio[1], found.ratio[0], found.ratio[2] or found.ratio[0])]
+    both: list[Any] = [found.ratio and (found.ratio[1] or None, found.ratio[0], found.ratio[2])]
     other = second[0].ratio if second else None
-    both.append(other and (other.low, other.estimate, other.high if other.high < float("inf") else other.estimate))
+    both.append(other and (other.low or None, other.estimate, other.high if other.high < float("inf") else None))
     overs = ("the textbook base", "AdamW + OneCycle")[: bases if found.verdict == "faster" else 1]
-    shown = [both[0] if found.verdict == "faster" else None, both[1]]
-    figures = [figure(name, *one) for one in zip(overs, PREDICTED[name], shown, strict=False)]
+    shown = [found.verdict == "faster", second is not None and second[0].verdict in STANDS]
+    figures = [figure(name, *one) for one in zip(overs, PREDICTED[name], both, shown, strict=False)]
     kinds = " + ".join(found.recipe["methods"])
     row = {
         "workload": name, "verdict": found.verdict, "over textbook": both[0] and both[0][1],

@@ -57,8 +57,9 @@ def measured(figure: Figure) -> str:
     if figure["spread_is"] == "rate":
         rate = f"rate at most {high:.1%}" if not figure["median"] else f"rate {low:.1%} to {high:.1%}"
         return f"{figure['median']} of {figure['n']} {figure['unit']} (95 %: {rate.replace('%', ' %')})"
-    median, low, high = (number(v) for v in (figure["median"], low, high))
-    return f"{median} {figure['unit']} ({figure['spread_is']} {low} to {high})"
+    ends = f"{number(low) or 'no lower end'} to {number(high) or 'no upper end'}"
+    said = f"{number(figure['median'])} {figure['unit']} ({figure['spread_is']} {ends})" if figure["n"] else "no ratio"
+    return said if figure.get("shown", True) else f"not shown: {said}"
 
 
 def number(value: Any) -> str:

@@ -75,7 +75,7 @@ def _proof(given: argparse.Namespace, folder: Path, ledger: Ledger) -> int:
     from halftime.report.page import proof_page
 
     proof = Proof.load(folder, ledger)
-    ablation = ablation_of(proof.fast.recipe, proof.workload, ledger)
+    ablation = ablation_of(proof.fast.recipe, proof.workload, ledger, proof.device, proof.fingerprint)
     content: dict[str, Any] = {}
     said = _receipt(given, proof, ledger, ablation, content) if given.receipt or given.bullets else []
     if given.out:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from halftime.cli import arguments as read
-from halftime.errors import BadValue, Stopped, unknown
+from halftime.errors import BadValue, InputError, Stopped, unknown
 
 if TYPE_CHECKING:
+    from halftime.ledger.store import Ledger
+    from halftime.measure.proof import Proof
+    from halftime.places import Method
     from halftime.search.records import Bar, Found
     from halftime.search.work import Engine
+    from halftime.workload import Workload
 
 DEFAULT = ("AdamW()", "OneCycle()")  # as `halftime train` and `halftime tune` take
+SCRIPT = "train_fast"  # the plain script, without its ending
 WIDTH = 32  # characters of the longest bar
 
 
@@ -39,7 +45,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="train N at once, each with its share of the cores")
     parser.add_argument("--on", metavar="ENGINE", help="where the workers are, if not here: ray, for a Ray cluster")
     parser.add_argument("--json", action="store_true", help="the outcome as one JSON document")
-    parser.add_argument("--out", metavar="DIR", help="write recipe.json and search.json there")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="write recipe.json and search.json there; of what was proved also receipt.json, receipt.html, and "
+        "train_fast.py, a plain script",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -66,8 +77,11 @@ def run(given: argparse.Namespace) -> int:
         fail("halftime: the search was stopped; the same call with --resume goes on with it", 128 + stopped.signal)
     read.print_json(found.to_dict()) if given.json else print(shown(found), flush=True)
     if given.out:
-        _write(Path(given.out), found)
-        print("" if given.json else f"written: {given.out}/recipe.json, {given.out}/search.json\n", end="")
+        folder = Path(given.out)
+        files = _write(folder, found)
+        more, notes = _write_proved(folder, found, workload, known, source) if found.verdict == "faster" else ([], [])
+        told = [f"written: {', '.join(str(folder / name) for name in (*files, *more))}"]
+        print("\n".join([*told, *(f"note: {note}" for note in notes)]), file=sys.stderr if given.json else sys.stdout)
     return 0 if found.verdict == "faster" else 1
 
 
@@ -101,8 +115,8 @@ def _minutes(given: argparse.Namespace) -> float | None:
     return None if minutes is None else float(minutes)
 
 
-def _write(folder: Path, found: Found) -> None:
-    """Both files, each whole or not at all."""
+def _write(folder: Path, found: Found) -> list[str]:
+    """The recipe and the search, each whole or not at all; the names of the files."""
     import json
 
     from halftime.ledger.checkpoint import replace
@@ -111,18 +125,62 @@ def _write(folder: Path, found: Found) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     replace(folder / "recipe.json", (json.dumps(found.recipe, indent=2) + "\n").encode())
     replace(folder / "search.json", (json.dumps(plain(found.to_dict()), indent=2) + "\n").encode())
+    return ["recipe.json", "search.json"]
+
+
+def _write_proved(
+    folder: Path, found: Found, workload: Workload, known: tuple[type[Method], ...], source: str
+) -> tuple[list[str], list[str]]:
+    """Receipt and script of what was proved: (names of the files, why others could not be made)."""
+    from halftime.ledger.store import Ledger
+    from halftime.measure.proof import Proof
+    from halftime.recipe import Recipe
+
+    ledger, files, notes = Ledger(), list[str](), list[str]()
+    proof = Proof.load(ledger.find(found.proof), ledger)
+    try:
+        files += _receipt(folder, proof, ledger)
+    except InputError as error:
+        notes.append(f"there is no receipt: {error}")
+    try:
+        from halftime.export.script import script
+        from halftime.ledger.checkpoint import replace
+
+        recipe, (first, *_) = Recipe.from_dict(found.recipe, known), proof.fast.runs
+        text = script(workload, recipe, first.seed, source=source, device=proof.device, runs=(first,), name=SCRIPT,
+                      settings=found.settings)  # fmt: skip
+        replace(folder / f"{SCRIPT}.py", text.encode())
+        files.append(f"{SCRIPT}.py")
+    except InputError as error:
+        notes.append(f"there is no plain script: {error}")
+    return files, notes
+
+
+def _receipt(folder: Path, proof: Proof, ledger: Ledger) -> list[str]:
+    """The receipt and its page, as `halftime report --receipt` writes them."""
+    from halftime.measure.ablation import ablation_of
+    from halftime.measure.receipt import receipt
+    from halftime.report.receipt import write
+
+    ablation = ablation_of(proof.fast.recipe, proof.workload, ledger, proof.device, proof.fingerprint)
+    write(receipt(proof, ledger), folder, ledger, ablation)
+    return ["receipt.json", "receipt.html"]
 
 
 def shown(found: Found) -> str:
     """The outcome for a terminal: the waterfall, the recipe, the proof, the cost."""
     lines = [found.words]
     if found.bars:
-        lines += ["", *bars(found.bars)]
+        from halftime.report.receipt import LEVELS
+
+        lines += ["", *bars(found.bars), f"({LEVELS} What is left over has that of the proof.)"]
     lines += ["", f"recipe: {_recipe(found.recipe)}"] if found.verdict == "faster" else []
     lines += [f"set, for both arms of the proof: {setting}" for setting in found.settings]
     lines += [f"note: {note}" for note in found.notes]
-    cost = f"cost: {found.seconds / 60:.1f} minutes, {found.device_seconds / 60:.1f} of them on the device"
-    cost += "" if found.price is None else f" = {found.price * found.seconds / 3600:.2f}"
+    cost = f"cost: {found.seconds / 60:.1f} minutes" + (f" of {found.devices} devices" if found.devices > 1 else "")
+    cost += "" if found.money is None else f" = {found.money:.2f}"
+    side = found.device_seconds > found.seconds
+    cost += f", {found.device_seconds / 60:.1f} {'side by side' if side else 'of them'} in trainings"
     back = "" if found.pays_back is None else f"; pays back after {found.pays_back} trainings"
     lines += [cost + back, f"search {found.id}" + (f", proof {found.proof}" if found.proof else "")]
     return "\n".join(lines)
@@ -134,24 +192,27 @@ def bars(found: tuple[Bar, ...]) -> list[str]:
     Example:
         >>> from halftime.search.records import Bar
         >>> print("\\n".join(bars((Bar("+ EMA()", 2.0, 1.8, 2.2), Bar("length", 2.0, 1.9, 2.1)))))
-        + EMA()  2.00×  ████████████████
-        length   2.00×                  ████████████████
+        + EMA()  2.00×  1.80× to 2.20×  ████████████████
+        length   2.00×  1.90× to 2.10×                  ████████████████
         in all   4.00×
 
     A bar that was not measured, as it is what remains, is drawn hatched.
     """
+    from halftime.report.waterfall import interval
+
     ends, at = [0.0], 0.0
     for bar in found:
         at += math.log(bar.ratio)
         ends.append(at)
     low, span = min(ends), max(max(ends) - min(ends), 1e-9)
     wide = max(len(name) for name in ("in all", *(bar.change for bar in found)))
+    within = [interval(bar) for bar in found]
+    room = max(map(len, within))
     lines = []
-    for bar, start, end in zip(found, ends, ends[1:], strict=False):
+    for bar, words, start, end in zip(found, within, ends, ends[1:], strict=False):
         left, right = (round((x - low) / span * WIDTH) for x in sorted((start, end)))
-        lines.append(
-            f"{bar.change:{wide}}  {bar.ratio:.2f}×  {' ' * left}{('░' if bar.rest else '█') * max(1, right - left)}"
-        )
+        drawn = ("░" if bar.rest else "█") * max(1, right - left)
+        lines.append(f"{bar.change:{wide}}  {bar.ratio:.2f}×  {words:{room}}  {' ' * left}{drawn}")
     return [*lines, f"{'in all':{wide}}  {math.exp(at):.2f}×"]
 
 

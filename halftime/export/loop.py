@@ -99,15 +99,15 @@ class Loop:
 
     # main
 
-    def main(self, name: str) -> list[str]:
-        """The whole of `main`, and what runs it."""
+    def main(self, name: str, settings: tuple[str, ...] = ()) -> list[str]:
+        """The whole of `main`, and what runs it; first of all the settings of the process."""
         once, task = self.acts.once, self.task
         self.bundle.section = "steps"
         self.bundle.imports |= {
             External("torch", "Tensor", "Tensor"),
             External("safetensors.torch", "save_file", "save_file"),
         }
-        lines = ["device = torch.device(DEVICE)", "", "# data", *task.before]
+        lines = [*settings, "device = torch.device(DEVICE)", "", "# data", *task.before]
         lines += [f"train = {task.train}", f"valid = {task.valid}", "", "# network", "torch.manual_seed(SEED)"]
         lines.append(f"model = {task.model}.to(device)")
         lines += ["network = model  # the methods may put something around it"] * self.live.wrapped

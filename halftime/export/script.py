@@ -34,6 +34,7 @@ def script(
     plan: Plan | None = None,
     runs: tuple[Run, ...] = (),
     name: str = "train_fast",
+    settings: tuple[str, ...] = (),
 ) -> str:
     """A plain PyTorch script that trains as `train` would, without halftime.
 
@@ -46,6 +47,7 @@ def script(
         plan: the steps of a run whose budget was in minutes.
         runs: records of this workload and recipe, whose scores the script tells.
         name: of the script, without its ending.
+        settings: of the process, as a program writes them, such as "torch.set_num_threads(2)".
 
     Raises:
         InputError: workload, recipe and machine do not fit, or a method cannot be exported.
@@ -56,7 +58,7 @@ def script(
     dropped: frozenset[tuple[str, str]] = frozenset()
     while True:  # what nothing calls is left out, and then what only that called
         composer = Composer(live, recipe, seed, module_of(source), device, dropped)
-        text = composer.text(about(workload, recipe, seed, live.plan, runs), name)
+        text = composer.text(about(workload, recipe, seed, live.plan, runs), name, settings)
         idle = unused(composer.bundle, text)
         if not idle:
             return _free(text)
@@ -81,10 +83,10 @@ class Composer:
         acts = Translator(self.bundle, live, task.loss).run()
         self.loop = Loop(self.bundle, live, recipe, task, acts)
 
-    def text(self, about: str, name: str) -> str:
+    def text(self, about: str, name: str, settings: tuple[str, ...] = ()) -> str:
         """The whole script."""
         self.bundle.imports |= {External("torch", None, "torch")}
-        main = self.loop.main(name)
+        main = self.loop.main(name, settings)
         evaluation = [*self.loop.due(), *self.loop.evaluate()]
         body = "\n".join([*sections(self.bundle, {"evaluation": evaluation}), *main])
         known = names(self.bundle, body)

@@ -148,6 +148,7 @@ class Ablation:
         plain |= {"base": self.base.to_dict(), "recipe": self.recipe.to_dict(), "recipe_hash": self.recipe.hash}
         plain |= {name: finite(getattr(self, name)) for name in ("whole", "interaction")}
         plain["parts"] = [finite(part) for part in self.parts]
+        plain["verdicts"] = self.verdicts
         plain |= {"complete": self.complete, "exact": self.exact, "words": self.words}
         return {"ablation": self.id, **plain, "runs": [run.id for run in self.runs]}
 
@@ -173,17 +174,35 @@ class Ablation:
         return cls(**_read(folder, start, plans[-1], runs), started=records[0]["t"])
 
 
-def ablation_of(recipe: Recipe, workload: dict[str, Any], ledger: Ledger) -> Ablation | None:
-    """The newest complete ablation of a recipe on a workload, if the ledger has one."""
+def ablation_of(
+    recipe: Recipe, workload: dict[str, Any], ledger: Ledger, device: str, fingerprint: dict[str, Any]
+) -> Ablation | None:
+    """The newest complete ablation of a recipe on a workload, if the ledger has one of the same device and machine.
+
+    Args:
+        recipe: that was taken apart.
+        workload: as in a run.
+        ledger: where to look.
+        device: that trained; seconds of another one do not compare.
+        fingerprint: of the runs it stands beside; code and packages may differ, the machine may not.
+    """
     same = ("name", "data", "target", "better")
     for folder in reversed(ledger.ablations):
         records = [record for path in attempt_files(folder) for record in read(path)[0]]
-        fits = records and records[0].get("recipe") == recipe.to_dict()
+        fits = records and records[0].get("recipe") == recipe.to_dict() and records[0]["device"] == device
         if not fits or any(records[0]["workload"].get(key) != workload.get(key) for key in same):
+            continue
+        if _made_of(records[0]["fingerprint"]) != _made_of(fingerprint):
             continue
         if records[-1]["kind"] == "end" and (found := Ablation.load(folder, ledger)).complete:
             return found
     return None
+
+
+def _made_of(fingerprint: dict[str, Any]) -> tuple[Any, ...]:
+    """What of a machine decides how long a step takes; threads among it, as a search may have set them."""
+    machine = fingerprint.get("machine", {})
+    return tuple(machine.get(key) for key in ("cpu", "cores", "threads", "matmul", "gpu"))
 
 
 def _read(folder: Path, start: Record, plan: Record, runs: Iterable[Run]) -> dict[str, Any]:

@@ -59,7 +59,8 @@ def judge(base: Arm, fast: Arm, workload: dict[str, Any], planned: int, design: 
     worst: list[Pair] = [((b.hit and b.hit[0]) or None, b.seconds, f.hit and f.hit[1], f.seconds) for b, f in both]
     least = speedup(worst).estimate if all(b.hit and b.hit[0] and f.hit for b, f in both) else None
     sign = 1.0 if workload["better"] == "higher" else -1.0
-    ended = [(sign * b.score, sign * f.score) for b, f in both if b.score is not None and f.score is not None]
+    sound = [(b.score, f.score) for b, f in both if b.state != "failed"]  # no score on the way is a final one
+    ended = [(sign * b, sign * f) for b, f in sound if b is not None and f is not None]
     failed = any(f.state == "failed" for _, f in both)
     quality = difference([b for b, _ in ended], [f for _, f in ended]) if ended and not failed else None
     margin, futile = float(workload["margin"]), False
@@ -67,7 +68,8 @@ def judge(base: Arm, fast: Arm, workload: dict[str, Any], planned: int, design: 
         ratio, quality, futile = _repeated(pairs, ratio, ended, quality, design)
     verdict = _verdict(ratio, quality, margin)
     missed = any(not f.hit for _, f in both)
-    settled = _settled(verdict, ratio, quality, margin, design, futile=futile, missed=missed) if design else ""
+    end = "a fast run failed" if failed else "a fast run missed the target" if missed else ""
+    settled = _settled(verdict, ratio, quality, margin, design, futile=futile, end=end) if design else ""
     more = _more(ratio, quality, margin) if verdict == "not shown" and design is None else None
     return {
         "ratio": ratio,
@@ -109,21 +111,19 @@ def _settled(
     design: Design,
     *,
     futile: bool,
-    missed: bool,
+    end: str,
 ) -> str:
     """Why a sequential proof stops here, or nothing where it goes on with another pair."""
     if ratio.n < PROVISIONAL:
         return ""
     if verdict in ("proved", "worse"):
         return f"stopped after {ratio.n} pairs: it is settled"
-    if quality is None:
-        return f"stopped after {ratio.n} pairs: a fast run failed"
-    if missed:
-        return f"stopped after {ratio.n} pairs: a fast run missed the target"
+    if end:
+        return f"stopped after {ratio.n} pairs: {end}"
     if futile and ratio.low <= 1.0:
         return f"stopped after {ratio.n} pairs: a gain as large as was asked for would likely have shown by now"
     if ratio.n >= design.most:
-        open_ = "the quality" if ratio.low > 1.0 and quality.low <= -margin else "it"
+        open_ = "the quality" if ratio.low > 1.0 and not _not_worse(quality, margin) else "it"
         return f"stopped after {ratio.n} pairs, the most that were asked for: {open_} would need more"
     return ""
 
@@ -136,9 +136,14 @@ def _verdict(ratio: Interval, quality: Interval | None, margin: float) -> Verdic
         return "hint" if better else "not shown"
     if ratio.high < 1.0 or (quality is not None and quality.high < -margin):
         return "worse"
-    if ratio.low > 1.0 and quality is not None and quality.low > -margin:
-        return "proved" if ratio.n >= PROVED else "provisional"
+    if ratio.low > 1.0 and quality is not None and _not_worse(quality, margin):
+        return "proved" if min(ratio.n, quality.n) >= PROVED else "provisional"
     return "not shown"
+
+
+def _not_worse(quality: Interval | None, margin: float) -> bool:
+    """Whether the final score is shown to be not worse, from as many pairs as a ratio needs to count."""
+    return quality is not None and quality.n >= PROVISIONAL and quality.low > -margin
 
 
 def _more(ratio: Interval, quality: Interval | None, margin: float) -> int | None:

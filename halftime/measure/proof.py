@@ -10,7 +10,7 @@ from typing import Any
 from halftime.errors import BadData
 from halftime.ledger.lines import read
 from halftime.ledger.store import Ledger, load_all
-from halftime.measure.judge import Arm, Verdict, judge
+from halftime.measure.judge import PROVISIONAL, Arm, Verdict, judge
 from halftime.measure.sequential import Design
 from halftime.measure.statistics import Interval
 from halftime.measure.tuned import tune_choices, tuning
@@ -53,9 +53,11 @@ class Proof:
 
     @property
     def same_quality(self) -> bool:
-        """Whether the fast arm's final score is not worse by more than the margin."""
+        """Whether the fast arm's final score is not worse by more than the margin; few pairs beside many do not say."""
         quality = self.quality
-        return quality is not None and (quality.low if quality.n > 1 else quality.estimate) > -self.margin
+        if quality is None or self.ratio is None or quality.n < min(PROVISIONAL, self.ratio.n):
+            return False
+        return (quality.low if quality.n > 1 else quality.estimate) > -self.margin
 
     @property
     def pair_seconds(self) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from halftime.measure.statistics import median, speedup
 from halftime.measure.tuned import tune_choices, tuning
 from halftime.run import Run, attempt_files
 
-FORMAT = 1
+FORMAT = 2  # since 2 with what the search left out, and with the verdicts of an ablation
 MACHINE = ("system", "cpu", "cores", "threads", "memory_gib", "gpu", "gpu_memory_gib", "cuda")  # nothing else is shown
 Content = dict[str, Any]
 
@@ -48,11 +49,12 @@ def receipt(proof: Proof, ledger: Ledger, price: float | None = None) -> Content
         raise BadValue(f"price must be 0 or more for an hour, not {shorten(price)}")
     if not proof.complete:
         raise BadData(f"proof {proof.id} is not complete: run the same `halftime prove` again, and it goes on")
-    edited = [run.id for run in (*proof.base.runs, *proof.fast.runs) if run.intact is False]
+    search = search_of(proof.id, ledger)
+    ablation = ablation_of(proof.fast.recipe, proof.workload, ledger, proof.device, proof.fingerprint)
+    runs = (*proof.base.runs, *proof.fast.runs, *(ablation.runs if ablation else ()))
+    edited = [run.id for run in runs if run.intact is False]
     if edited:
         raise BadData(f"run {edited[0]} was changed after it was written: there is no receipt for that")
-    search = search_of(proof.id, ledger)
-    ablation = ablation_of(proof.fast.recipe, proof.workload, ledger)
     return made_from(proof, ablation, search, ledger, round(time.time(), 3), price)
 
 
@@ -70,6 +72,8 @@ def made_from(
         price: money for an hour of the device.
     """
     price = search["price"] if price is None and search else price
+    if search:
+        search = {**search, "money": None if price is None else price * search["devices"] * search["seconds"] / 3600}
     runs = load_all(ledger)
     choices = [c for c in tune_choices(ledger) if c["t"] <= made]
     content = _claim(proof) | {
@@ -196,14 +200,39 @@ def _elsewhere(proof: Proof, ledger: Ledger, made: float) -> list[Content]:
 
 
 def search_of(proof: str, ledger: Ledger) -> Content | None:
-    """The search that ended in a proof, in short: what it cost and when it pays back."""
+    """The search that ended in a proof, in short: what it cost, when it pays back, and what it saw on its way.
+
+    Beside that stand its notes, the ids of its proofs, the runs that its decisions rest on, and what it found when it
+    left out one change after the other, so that nobody has to take the recipe apart again to know.
+    """
     for folder in reversed(ledger.searches):
         records: list[Record] = [record for path in attempt_files(folder) for record in read(path)[0]]
         found = next((r for r in reversed(records) if r["kind"] == "found" and r.get("proof") == proof), None)
         if found:
             names = ("id", "verdict", "seconds", "device_seconds", "price", "pays_back", "bars", "settings")
-            return {**{name: found.get(name) for name in names}, "tried": len(found.get("decisions") or ())}
+            decisions = found.get("decisions") or ()
+            return {
+                **{name: found.get(name) for name in names},
+                "tried": len(decisions),
+                "devices": found.get("devices") or 1,
+                "proofs": [one for one in (found.get("before"), proof) if one],
+                "notes": [_placeless(text) for text in found.get("notes") or ()],
+                "left_out": [_left_out(one) for one in decisions if one.get("stage") == "leave one out"],
+                "runs": list(dict.fromkeys(run for one in decisions for run in one.get("runs") or ())),
+            }
     return None
+
+
+def _left_out(decision: Content) -> Content:
+    """What leaving out a change showed: how many times as soon the target is met without it."""
+    gain = decision.get("gain") or {}
+    told = {name: decision[name] for name in ("change", "verdict", "runs")} | {"why": _placeless(decision["why"])}
+    return told | {name: gain.get(name) for name in ("ratio", "low", "high", "n")}
+
+
+def _placeless(text: str) -> str:
+    """A text without absolute paths: the reason of a crash may have them."""
+    return re.sub(r"(?<![\w.])(?:~|[A-Za-z]:)?[\\/][^\s'\"]+", "…", text)
 
 
 def _source(proof: Proof, ablation: Ablation | None, search: Content | None, ledger: Ledger) -> Content:

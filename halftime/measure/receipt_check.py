@@ -15,6 +15,7 @@ from halftime.measure.proof import Proof
 from halftime.measure.receipt import FORMAT, Content, digest, made_from, search_of, sums
 
 MOST = 20  # differing numbers that are named
+SINCE = {"search": {"devices", "money", "proofs", "notes", "left_out", "runs"}, "ablation": {"verdicts"}}  # format 2
 KNOWN_THEN = ("digest", "source", "context", "before.tuned", "before.tuning", "after.tuned", "after.tuning")
 
 
@@ -69,7 +70,12 @@ def _again(content: Content, ledger: Ledger) -> Content:
     taken = content["ablation"]
     ablation = taken and Ablation.load(ledger.root / "ablations" / taken["ablation"], ledger, until=made)
     search = search_of(content["proof"], ledger) if content["search"] else None
-    return made_from(proof, ablation, search, ledger, made, content["price_per_hour"])
+    again = made_from(proof, ablation, search, ledger, made, content["price_per_hour"])
+    if content["receipt"] < FORMAT:  # an older one is held to what it has
+        again["receipt"] = content["receipt"]
+        for part, names in SINCE.items():
+            again[part] = again[part] and {name: one for name, one in again[part].items() if name not in names}
+    return again
 
 
 def _files(source: Content, ledger: Ledger, content: Content) -> Iterator[str]:

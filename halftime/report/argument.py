@@ -10,7 +10,7 @@ from halftime.measure.judge import PROVED, PROVISIONAL, Arm
 from halftime.measure.proof import Proof
 from halftime.places import Method
 from halftime.recipe import Recipe
-from halftime.report.words import NONE, change, clean, count, duration, fit, short, signed, times
+from halftime.report.words import NONE, change, clean, count, duration, fit, raised, short, signed, times
 from halftime.run import Run
 
 MEANING = {
@@ -142,7 +142,7 @@ def _reason_time(proof: Proof) -> str:
 
 
 def _reason_quality(proof: Proof) -> str:
-    quality, margin = proof.quality, short(proof.margin, 3)
+    quality, margin = proof.quality, raised(proof.margin, 3)
     if quality is None:
         failed = any(run.state == "failed" for run in proof.fast.runs)
         return f"Quality: not comparable, {'a fast run failed' if failed else 'final scores are missing'}."

@@ -10,10 +10,10 @@ import dataclasses
 import itertools
 import math
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from halftime.report.words import duration, energy, short
+from halftime.report.words import duration, energy, floored, raised, short
 
 Content = dict[str, Any]
 CLAIMED = ("proved", "provisional")
@@ -66,6 +66,11 @@ def cut(ratio: float, digits: int = 1) -> str:
     return "1×"
 
 
+def _end(ratio: float, outward: Callable[[float], int]) -> str:
+    """An end of an interval in hundredths, rounded away from its middle."""
+    return f"{outward(round(ratio * 100, 6)) / 100:.2f}×"
+
+
 def bullets(receipt: Content) -> list[Bullet]:
     """Three to five bullets from a receipt.
 
@@ -106,9 +111,11 @@ def _speed(receipt: Content) -> Bullet:
         why = "evaluations are too far apart" if receipt["verdict"] in CLAIMED else f"it is {receipt['verdict']}"
         return say.bullet(f"No gain is claimed for {name}: to {target}, {why} on {seeds}")
     low = say(cut(gain), "lower end of the ratio of times to target, or of its brackets if less, cut", runs)
-    high = "no upper end" if ratio["high"] is None else say(f"{ratio['high']:.2f}×", "upper end of the ratio", runs)
+    high = ratio["high"]
+    high = "no upper end" if high is None else say(_end(high, math.ceil), "upper end of the ratio", runs)
     middle = say(f"{ratio['estimate']:.2f}×", "estimate of the ratio", runs)
-    level, ends = receipt["interval"].partition(" %")[0], say(f"{ratio['low']:.2f}×", "lower end of the ratio", runs)
+    ends = say(_end(ratio["low"], math.floor), "lower end of the ratio", runs)
+    level = receipt["interval"].partition(" %")[0]
     level = say(level, "level of the interval", runs)
     soft = " (provisional: too few seeds to count as proved)" if receipt["verdict"] == "provisional" else ""
     soft += "" if receipt["before"]["tuned"] else ", against a base that is not known to be well tuned"
@@ -134,10 +141,10 @@ def _seconds(receipt: Content, say: Saying) -> str:
 
 def _quality(receipt: Content) -> Bullet:
     say, quality, runs = Saying(), receipt["quality"], both(receipt)
-    margin = say(short(receipt["margin"], 3), "margin of non-inferiority", runs)
+    margin = say(raised(receipt["margin"], 3), "margin of non-inferiority", runs)
     if quality is None or quality["n"] < 2:
         return say.bullet(f"Whether the quality is the same within {margin} is not shown")
-    low = say(short(quality["low"], 2), "lower end of the difference of final scores", runs)
+    low = say(floored(quality["low"], 2), "lower end of the difference of final scores", runs)
     pairs = say(f"{quality['n']} pairs", "pairs of final scores", runs)
     if not receipt["same_quality"]:
         return say.bullet(
@@ -181,7 +188,7 @@ def _parts(receipt: Content) -> Bullet | None:
     if found is None:
         return None
     say = Saying()
-    clear = [p for p in found["parts"] if p["without"]["estimate"] is not None and p["without"]["low"] > 1.0]
+    clear = [part for part in found["parts"] if found["verdicts"][part["name"]] == "pays"]
     clear = sorted(clear, key=lambda part: -part["without"]["low"])[:3]
     seeds = say(f"{found['whole']['n']} seeds", "seeds of the ablation", found["runs"])
     if not clear:
@@ -202,10 +209,10 @@ def _evidence(receipt: Content) -> Bullet:
     text = f"Shown by {count}, paired by seed and in random order, {cost} of device time on {receipt['device']}"
     text += f" ({where})" if where != receipt["device"] else ""
     if search:
-        spent = say(duration(search["seconds"]), "time of the search", [search["id"]])
-        text += f"; found by a search of {spent}"
+        its = [*search["runs"], *runs]  # the proof ends it, and what is saved is known from the proof
+        text += f"; found by a search of {say(duration(search['seconds']), 'time of the search', its)}"
         if search["pays_back"] is not None:
-            text += f" that pays back after {say(str(search['pays_back']), 'trainings', [search['id']])} trainings"
+            text += f" that pays back after {say(str(search['pays_back']), 'trainings', its)} trainings"
     return say.bullet(text)
 
 

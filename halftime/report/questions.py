@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from halftime.measure.judge import PROVED
-from halftime.report.words import count, duration, short, times
+from halftime.report.words import count, duration, floored, raised, short, times
 
 Content = dict[str, Any]
 UNKNOWN = "The ledger does not know."
@@ -44,7 +44,7 @@ def weakest(receipt: Content) -> tuple[str, float]:
         found.append(("that the quality is the same", _clear(quality["estimate"] + receipt["margin"], half)))
     for part in (receipt["ablation"] or {"parts": []})["parts"]:
         effect = part["without"]
-        if effect["estimate"] is not None and effect["low"] > 1.0:
+        if receipt["ablation"]["verdicts"][part["name"]] == "pays":
             half = math.log(effect["estimate"] / effect["low"])
             found.append((f"that {part['name']} is needed", _clear(math.log(effect["estimate"]), half)))
     return min(found, key=lambda one: one[1], default=("that there is any number", 0.0))
@@ -128,12 +128,12 @@ def _data(receipt: Content) -> Question:
 
 
 def _margin(receipt: Content) -> Question:
-    quality, margin = receipt["quality"], short(receipt["margin"], 3)
+    quality, margin = receipt["quality"], raised(receipt["margin"], 3)
     asks = "By which margin is the quality the same, and who chose it?"
     text = f"The margin is {margin}; it belongs to the workload, set before any run of the proof."
     if quality is None:
         return Question(asks, f"{text} The final scores could not be compared.", False)
-    low = "open" if quality["low"] is None else short(quality["low"], 2)
+    low = "open" if quality["low"] is None else floored(quality["low"], 2)
     return Question(
         asks, f"{text} The lower end of the difference of final scores is {low}, over {quality['n']} pairs."
     )
@@ -176,7 +176,10 @@ def _chosen(receipt: Content) -> Question:
     asks = "How many things were tried until one of them won, and what did that cost?"
     if search is None:
         return Question(asks, f"{UNKNOWN} No search in it ended in this proof.", False)
-    text = f"A search judged {count(search['tried'], 'change')} in {duration(search['seconds'])}."
+    text = f"A search judged {count(search['tried'], 'change')} in {duration(search['seconds'])}"
+    text += f" on {search['devices']} devices." if search["devices"] > 1 else "."
+    if len(search["proofs"]) > 1:
+        text += f" A first proof, {search['proofs'][0]}, failed; the error rate of both together is that of one."
     if search["pays_back"] is not None:
         text += f" It pays back after {search['pays_back']} trainings."
     return Question(asks, text)
@@ -185,6 +188,14 @@ def _chosen(receipt: Content) -> Question:
 def _parts(receipt: Content) -> Question:
     found = receipt["ablation"]
     asks = "Which of the changes is it?"
+    left = [one for one in (receipt["search"] or {"left_out": []})["left_out"] if one["ratio"] is not None]
+    if found is None and left:
+        ends = [f"{times(one['low'])} to {times(one['high'])}" for one in left]
+        told = [
+            f"{times(one['ratio'])} as soon ({within}) {one['change']}, {one['verdict']}"
+            for one, within in zip(left, ends, strict=True)
+        ]
+        return Question(asks, f"The search left out one after the other: the target is met {'; '.join(told)}.")
     if found is None:
         return Question(asks, f"{UNKNOWN} The recipe was not taken apart: halftime ablate does that.", False)
     return Question(asks, f"{found['words'][0].upper()}{found['words'][1:]}.")

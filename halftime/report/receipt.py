@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from halftime.report.page import render, taken_apart
 from halftime.report.words import NONE, duration, energy, exact, short, times
 
 LOGO = "halftime speed receipt"
+LEVELS = "The lower end of an interval holds at 97 %, the upper at 90 %, each on its own; of what was only timed, 95 %."
 
 
 def receipt_page(receipt: Content, ablation: Ablation | None = None) -> str:
@@ -45,6 +47,8 @@ def receipt_page(receipt: Content, ablation: Ablation | None = None) -> str:
         questions=questions.questions(receipt),
         ablation=taken_apart(ablation) if ablation else None,
         kept=_kept(bars),
+        levels=LEVELS,
+        left_out=_left_out(search) if search else [],
         files=_files(receipt["source"]),
     )
 
@@ -117,6 +121,18 @@ def _kept(bars: list[waterfall.Fall]) -> Any:
         product *= bar.ratio or 1.0
     whole = waterfall.Fall("in all", product, product, product)
     return waterfall.chart("kept", "What the search kept", bars, whole)
+
+
+def _left_out(search: Content) -> list[dict[str, str]]:
+    """Each change that the search left out of the final recipe: how soon the target is met then, what became of it."""
+    rows = []
+    for one in search["left_out"]:
+        fall = waterfall.Fall(one["change"], one["ratio"], one["low"] or 0.0, one["high"] or math.inf)
+        ratio = NONE if fall.ratio is None else times(fall.ratio)
+        ends = waterfall.interval(fall) if fall.ratio is not None else ""
+        said = {name: one[name] for name in ("change", "verdict", "why")}
+        rows.append(said | {"ratio": ratio, "interval": ends, "runs": str(len(one["runs"]))})
+    return rows
 
 
 def _files(source: Content) -> list[tuple[str, str, str]]:

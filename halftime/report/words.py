@@ -10,6 +10,7 @@ import socket
 import time
 import unicodedata
 from collections.abc import Iterable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
 NONE = "–"
@@ -74,6 +75,33 @@ def short(value: float | None, digits: int = 4) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     return f"{value:.{digits}g}".replace("-", "−").replace("e+", "e")
+
+
+def floored(value: float | None, digits: int = 4) -> str:
+    """As `short`, but never more than the value: for the lower end of an interval.
+
+    Example:
+        >>> floored(-0.00441, 2), floored(0.0449, 2), floored(None)
+        ('−0.0045', '0.044', '–')
+    """
+    return short(_rounded(value, digits, ROUND_FLOOR), digits)
+
+
+def raised(value: float | None, digits: int = 4) -> str:
+    """As `short`, but never less than the value: for an upper end, and for a margin.
+
+    Example:
+        >>> raised(0.12341, 3), raised(9.96, 2)
+        ('0.124', '10')
+    """
+    return short(_rounded(value, digits, ROUND_CEILING), digits)
+
+
+def _rounded(value: float | None, digits: int, how: str) -> float | None:
+    if not value or not math.isfinite(value):
+        return value
+    number = Decimal(repr(float(value)))
+    return float(number.quantize(Decimal(1).scaleb(number.adjusted() - digits + 1), rounding=how))
 
 
 def exact(value: float | None) -> str:

@@ -47,10 +47,11 @@ class Pool(abc.ABC):
         workers: trainings at once.
         each: whether each has a device of its own, so that what is timed may be trained by them.
         words: where the trainings happen, and with what.
+        held: devices that are held for them, each of which costs money; one for each worker if None.
     """
 
-    def __init__(self, workers: int, each: bool, words: str) -> None:
-        self.workers, self.each = workers, each
+    def __init__(self, workers: int, each: bool, words: str, held: int | None = None) -> None:
+        self.workers, self.each, self.held = workers, each, held or workers
         alone = "" if each else "; what is timed, and the proof, runs alone on this machine"
         self.words = f"{words}{alone}"
 

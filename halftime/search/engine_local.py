@@ -124,7 +124,8 @@ class Workers(Pool):
         self.devices = [devices[k % len(devices)] for k in range(count)]
         each = count == 1 or (spread and alike and count <= len(devices))
         own = f"{len(self.parts[0])} of {len(cores)} cores" + (", a device of its own" if spread and each else "")
-        super().__init__(count, each, f"{count} worker{'s' * (count > 1)} here, each with {own}")
+        words = f"{count} worker{'s' * (count > 1)} here, each with {own}"
+        super().__init__(count, each, words, len(set(self.devices)))
         self._inbox: queue.SimpleQueue[tuple[Worker, Answer | None]] = queue.SimpleQueue()
         self._workers: list[Worker | None] = [None] * count
 

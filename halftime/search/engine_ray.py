@@ -99,7 +99,7 @@ class Cluster(Pool):
         gpu = " and a GPU" if self.kind == "GPU" else ""
         where_ = f"{len(cpus)} machine{'s' * (len(cpus) > 1)}"
         words = f"{count} workers on a Ray cluster of {where_}, each with {self.threads} CPUs{gpu}"
-        super().__init__(count, False, words)
+        super().__init__(count, False, words, count if self.kind == "GPU" else min(count, len(cpus)))
         how = {"num_cpus": self.threads, "num_gpus": int(self.kind == "GPU"), "max_retries": 0, "max_calls": 0}
         self._task = self._ray.remote(**how)(task)
         self._running: dict[Any, int] = {}

@@ -21,6 +21,7 @@ from halftime.search.switches import clear, words
 from halftime.search.timing import ROUNDS, pace
 from halftime.search.work import Work
 
+PRECISE = "matmul in high precision"
 HOPEFUL = 1.1  # a setting that looks faster by so much is looked at again, even where it is not clear yet
 
 
@@ -54,16 +55,24 @@ def kept_settings() -> Iterator[None]:
 def settings(device: torch.device) -> list[Setting]:
     """Other numbers of threads where the processor trains, a lower precision of matmul where a GPU does."""
     if device.type == "cuda":
-        text = 'torch.set_float32_matmul_precision("high")'
-        return [Setting("matmul in high precision", text, lambda: torch.set_float32_matmul_precision("high"))]
+        return [named(PRECISE)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     counts = sorted({1, 2, cores // 2, cores} - {0, torch.get_num_threads()})
-    return [_threads(n) for n in counts if n <= cores]
+    return [named(f"{n} thread{'s' * (n > 1)}") for n in counts if n <= cores]
 
 
-def _threads(count: int) -> Setting:
-    text = f"torch.set_num_threads({count})"
-    return Setting(f"{count} thread{'s' * (count > 1)}", text, lambda: torch.set_num_threads(count))
+def named(name: str) -> Setting:
+    """A setting by its name, whatever holds in this process now.
+
+    Example:
+        >>> named("2 threads").written
+        'torch.set_num_threads(2)'
+    """
+    if name == PRECISE:
+        text = 'torch.set_float32_matmul_precision("high")'
+        return Setting(name, text, lambda: torch.set_float32_matmul_precision("high"))
+    count = int(name.partition(" ")[0])
+    return Setting(name, f"torch.set_num_threads({count})", lambda: torch.set_num_threads(count))
 
 
 def try_settings(work: Work, recipe: Recipe) -> None:
@@ -74,7 +83,7 @@ def try_settings(work: Work, recipe: Recipe) -> None:
         recipe: what is trained.
     """
     offered = work.journal.once("settings", lambda: [s.name for s in settings(pick(work.place.device))])
-    for setting in (s for s in settings(pick(work.place.device)) if s.name in offered):
+    for setting in map(named, offered):  # not those of now: a search may go on with other threads than it began with
         if work.journal.spent >= work.until:
             return
         began, looks = work.journal.spent, []

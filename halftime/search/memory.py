@@ -1,4 +1,4 @@
-"""Memory: whether a recipe still fits when it needs most: largest samples, evaluation and optimizer step all tried."""
+"""Memory: whether a recipe still fits when it needs most: large samples, evaluation and optimizer step all tried."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Fit:
 
 
 def fits(workload: Workload, recipe: Recipe, device: str | None = None) -> Fit:
-    """Train a few steps on the largest samples there are, then judge the largest validation samples.
+    """Train a few steps on the largest samples that were looked at, then judge such validation samples.
 
     Args:
         workload: what is trained.
@@ -51,7 +51,8 @@ def fits(workload: Workload, recipe: Recipe, device: str | None = None) -> Fit:
     large, size = largest(workload.train, recipe.batch_size)
     judged, _ = largest(workload.valid, 256)
     worst = dataclasses.replace(workload, train=large, valid=judged, evaluations=1)
-    tried = f"{STEPS} steps of batch {recipe.batch_size} with samples of up to {size} numbers, then evaluation"
+    seen = "" if _rows(workload.train) or len(workload.train) <= LOOKED else f" (the largest of the first {LOOKED})"
+    tried = f"{STEPS} steps of batch {recipe.batch_size} with samples of up to {size} numbers{seen}, then evaluation"
     _reset(where)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -72,10 +73,10 @@ def fits(workload: Workload, recipe: Recipe, device: str | None = None) -> Fit:
 def largest(dataset: Any, batch: int) -> tuple[Any, int]:
     """(a data set of the samples with the most numbers, enough for a batch; the numbers of the largest).
 
-    Where samples are rows of tensors they are all of one size, and the data set itself is returned.
+    Of a large data set the first samples alone are looked at, as each may be a file that has to be decoded. Where
+    samples are rows of tensors they are all of one size, and the data set itself is returned.
     """
-    columns = getattr(dataset, "columns", None)
-    if columns is not None:
+    if _rows(dataset):
         with random_kept():
             return dataset, _size(dataset[0])
     with random_kept():
@@ -85,6 +86,11 @@ def largest(dataset: Any, batch: int) -> tuple[Any, int]:
     most = heapq.nlargest(batch, sizes)
     chosen = [i for _, i in most]
     return Subset(dataset, (chosen * (batch // len(chosen) + 1))[: max(batch, len(chosen))]), most[0][0]
+
+
+def _rows(dataset: Any) -> bool:
+    """Whether samples are rows of tensors."""
+    return getattr(dataset, "columns", None) is not None
 
 
 def _size(sample: Any) -> int:

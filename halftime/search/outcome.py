@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from halftime.ledger.resume import identity
@@ -15,7 +16,7 @@ from halftime.run import attempt_files
 from halftime.search.journal import records
 from halftime.search.length import CHECKS, Short
 from halftime.search.prove import prove
-from halftime.search.records import Bar, Decision, Found
+from halftime.search.records import Bar, Decision, Found, Trial
 from halftime.search.retune import added, of_length, rate_of, unrated
 from halftime.search.start import FEWEST_PAIRS, Start
 from halftime.search.work import Work
@@ -26,6 +27,7 @@ MOST = 36  # pairs
 EFFECTS = (1.0, 1.5, 2.0, 3.0)  # standard deviations between pairs; few pairs can show large ones only
 MENDED = 1.3  # a recipe that missed the target in a proof is made so many times longer, and proved again, once
 STANDS = ("proved", "provisional")
+FARTHEST = 7.0  # a target that would need e to this power times the steps is not put into a number
 WORTH = 1.03  # a gain that is thought to be smaller is not worth a proof
 
 
@@ -60,7 +62,7 @@ def concluded(work: Work, began: Start, recipe: Recipe, proof: bool = True) -> F
         )
         _chosen(work, recipe)
         again = work.journal.once("second proof", lambda: _proved(work, began, recipe, 1), _earlier)
-        made = {**again, "device_seconds": made["device_seconds"] + again["device_seconds"]}
+        made = {**again, "device_seconds": made["device_seconds"] + again["device_seconds"], "before": made["id"]}
     return _with_proof(work, began, recipe, made)
 
 
@@ -132,21 +134,22 @@ def _with_proof(work: Work, began: Start, recipe: Recipe, made: dict[str, Any]) 
     ratio = made["ratio"] and (made["ratio"][0], made["ratio"][1], made["ratio"][2])
     slow, quick = made["times"]
     saved = (slow or made["bound"]) - (quick or math.inf)
-    seconds = work.journal.spent
-    back = math.ceil(seconds / saved) if stands and saved > 0 else None
+    seconds, devices = work.journal.spent, work.view.devices
+    back = math.ceil(seconds * devices / saved) if stands and saved > 0 else None
     same = f", both with {' and '.join(work.settings)}" if work.settings else ""
     if stands:
-        words = (
-            f"{made['words']}{same}; the search took {seconds / 60:.1f} minutes and pays back after {back} trainings"
-        )
+        words = f"{made['words']}{same}; the search took {seconds / 60:.1f} minutes"
+        words += f" of {devices} devices" if devices > 1 else ""
+        words += f" and pays back after {back} trainings" if back else ", which no training is known to save"
     else:
         words = f"nothing found: the best recipe did not stand its proof: {made['words']}{same}"
     found = ended(work, began, "faster" if stands else "not shown", words, recipe if stands else None)
     held = math.fsum(t.held for t in work.trials) + made["device_seconds"]
     bars = waterfall(work.decisions, began.base, recipe, ratio[0], ratio[1], ratio[2]) if ratio and stands else ()
     return dataclasses.replace(
-        found, proof=made["id"], proved=made["words"], ratio=ratio, bars=bars, pays_back=back, device_seconds=held
-    )
+        found, proof=made["id"], proved=made["words"], ratio=ratio, bars=bars, pays_back=back, device_seconds=held,
+        before=made.get("before", ""),
+    )  # fmt: skip
 
 
 def ended(work: Work, began: Start, verdict: str, words: str, recipe: Recipe | None = None) -> Found:
@@ -158,6 +161,37 @@ def ended(work: Work, began: Start, verdict: str, words: str, recipe: Recipe | N
         notes=tuple(work.notes), settings=tuple(work.settings), seconds=round(work.journal.spent, 3),
         device_seconds=round(math.fsum(t.held for t in work.trials), 3),
     )  # fmt: skip
+
+
+def paid(folder: Path, price: float | None, held: int) -> tuple[float | None, int]:
+    """What an hour of a device costs and how many of them are held; a search that goes on knows both from before.
+
+    Args:
+        folder: of the search.
+        price: given with this attempt.
+        held: devices of this attempt; where another one held more these count, so that nothing is made too cheap.
+    """
+    before = [line for line in records(folder) if line["kind"] == "start"]
+    told = [line["price"] for line in before if line.get("price") is not None]
+    return told[-1] if price is None and told else price, max([held, *(line.get("devices", 1) for line in before)])
+
+
+def so_far(work: Work) -> str:
+    """How far the best training got and what the target would likely need, after a sentence; nothing if none ended."""
+    told = [entry["value"] for key, entry in work.journal.known.items() if key.startswith("trial ")]
+    ended = [trial for trial in (Trial(**one) for one in told) if trial.ended and trial.steps]
+    if not ended:
+        return ""
+    best, target = max(ended, key=work.signed), work.workload.target or 0.0
+    text = f"; the best so far ended at {best.score:.4g} after {best.steps} steps, the target {target:g}"
+    gap = work.workload.signed(target) - work.signed(best)
+    if best.hit is not None or gap <= 0:
+        return f"{text} is met"
+    short = max((t for t in ended if 1.5 * t.steps <= best.steps), key=work.signed, default=best)
+    rise = (work.signed(best) - work.signed(short)) / math.log(best.steps / short.steps) if short != best else 0.0
+    if gap >= FARTHEST * rise:  # it hardly rises, or nothing shorter was trained
+        return f"{text} is far off"
+    return f"{text} would likely take {float(f'{best.steps * math.exp(gap / rise):.2g}'):.0f}"
 
 
 def unreached(work: Work, began: Start, short: Short) -> Found:

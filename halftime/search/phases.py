@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from halftime.data.batch import mapped, tensors
+from halftime.errors import HalftimeError
 from halftime.ledger.lines import Writer
 from halftime.ledger.store import Ledger, load
 from halftime.places import Method, overrides
@@ -100,6 +101,8 @@ class Phases:
         first = Job("batch_size", lr, rates.VERIFIED, 4, False, decay, own)
         self.settle(lambda: () if first in self.trials.done() else (first,))
         mine = self.trials.done()[first]
+        if not mine.steps:  # it broke, so there is no time at which others could be compared
+            return base
         most = max(own, len(self.workload.train) // 4)
         sizes = [s for s in (own // 2, own * 2, own * 4) if 1 <= s <= most]
         minutes = max(mine.seconds, 1e-3) / 60
@@ -135,9 +138,10 @@ class Phases:
                 run = train(workload, recipe, seed, ledger=self.ledger, group=group, resume=stopped, quiet=True,
                             **self.how)  # fmt: skip
             except Exception as error:
-                if failure(error)[0] != "out of memory":
-                    raise
-                return Result(math.inf)  # of a larger batch: a result like any other
+                lone = failure(error)[0] != "out of memory" and not any(one.run for one in self.trials.done().values())
+                if lone or isinstance(error, HalftimeError):
+                    raise  # nothing has been trained here yet: it is no matter of a rate, or of a batch size
+                return Result(math.inf)  # of a larger batch, or a higher rate: a result like any other
         return Result(_loss(run), run.steps, run.seconds, run.id)
 
     def short(self, job: Job) -> Recipe:
@@ -208,8 +212,10 @@ def changed(recipe: Recipe, **settings: Any) -> Recipe:
 
 
 def _clearly(losses: Mapping[Any, float], own: Any) -> Any:
-    """The value with the lowest loss, if it clearly beats that of the recipe's own value."""
+    """The value with the lowest loss, if it clearly beats that of the recipe's own value; its own where all diverge."""
     best = min(losses, key=lambda value: losses[value])
+    if losses[best] == math.inf:
+        return own
     return best if losses[own] == math.inf or losses[own] - losses[best] > BETTER * abs(losses[own]) else own
 
 

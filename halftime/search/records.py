@@ -170,6 +170,7 @@ class Found:
         recipe: the recipe found; the base where nothing was.
         bars: the waterfall, from the base to the recipe.
         proof: id of the proof, empty without one.
+        before: id of a first proof, in which a run missed the target, so that a longer recipe was proved.
         proved: what the proof says.
         ratio: its estimate and interval: estimate, low, high.
         decisions: every change that was judged.
@@ -177,9 +178,10 @@ class Found:
         settings: of the process, as a program writes them, such as "torch.set_num_threads(1)": they held for both arms
             of the proof, and are not part of the recipe, nor of the ratio.
         seconds: of the search, the proof included.
-        device_seconds: for which a device was held.
-        price: money for an hour of the device, if given.
+        device_seconds: of its trainings, those of the proof included.
+        price: money for an hour of a device, if given.
         pays_back: trainings after which the search has paid for itself, None where it never does.
+        devices: that were held, all the time.
     """
 
     id: str
@@ -199,6 +201,13 @@ class Found:
     device_seconds: float = 0.0
     price: float | None = None
     pays_back: int | None = None
+    devices: int = 1
+    before: str = ""
+
+    @property
+    def money(self) -> float | None:
+        """What the search cost: all its devices for all its time; None without a price."""
+        return None if self.price is None else self.price * self.devices * self.seconds / 3600
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for JSON."""

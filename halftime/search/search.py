@@ -99,7 +99,7 @@ def search(
             and the batch size are tried all the same.
         known: method classes besides halftime's own.
         resume: go on with the newest search of the same workload, base and methods that has not ended.
-        price: money for an hour of the device.
+        price: money for an hour of a device; with `resume`, that of the search that goes on if None.
         proof: whether to end with the proof; without it nothing is claimed.
         machine: whether what depends on the machine is tried: threads, precision, exact switches and the batch size.
         device: as in `train`.
@@ -128,21 +128,21 @@ def search(
     folder, limit = _begun(ledger, asked, minutes, resume)
     with contextlib.ExitStack() as ending:
         ending.enter_context(alone(folder))
-        journal, view = Journal(ledger, folder), View(quiet, price)
+        price, devices = outcome.paid(folder, price, engine.held if isinstance(engine, Pool) else 1)
+        journal, view = Journal(ledger, folder), View(quiet, price, devices)
         work = Work(Place(workload, ledger, folder.name, device, source), journal, view, 60 * limit, engine, block)
         ending.enter_context(journal.log)
         ending.enter_context(kept_settings())
-        journal.log.record(
-            "start", durable=True, search=folder.name, minutes=limit, fingerprint=fingerprint(where), **asked
-        )
+        journal.log.record("start", durable=True, search=folder.name, minutes=limit, price=price, devices=devices,
+                           fingerprint=fingerprint(where), **asked)  # fmt: skip
         try:
             found = _searched(work, Plan(base, named, tuple(known), proof, machine))
         except OutOfTime as error:
-            text = f"{limit:g} minutes are over before there was anything to prove: give at least twice as many"
-            found = outcome.ended(work, Start(base, 0, (), 0.0, None), "too short", str(error) or text)
+            text = str(error) or f"{limit:g} minutes are over before a recipe was ready: give at least twice as many"
+            found = outcome.ended(work, Start(base, 0, (), 0.0, None), "too short", text + outcome.so_far(work))
         finally:
             view.close()
-        found = dataclasses.replace(found, price=price)
+        found = dataclasses.replace(found, price=price, devices=devices)
         journal.log.record("found", **outcome.plain(found.to_dict()))
         journal.log.end("finished")
     return found
@@ -176,8 +176,8 @@ def _searched(work: Work, plan: Plan) -> Found:
     work.view.say(f"{work.workload.name}: {work.limit / 60:g} minutes to beat {base}")
     if isinstance(work.engine, Pool):
         work.note(work.engine.words)
-    elif plan.machine:  # several workers share the cores, whose number of threads is theirs to choose
-        with work.share("settings", SHARES["settings"]):
+    if work.journal.once("alone", lambda: not isinstance(work.engine, Pool)) and plan.machine:
+        with work.share("settings", SHARES["settings"]):  # workers choose their threads; it goes on as it began
             try_settings(work, base)
     began = start(work, base)
     if began.signal:
@@ -187,7 +187,7 @@ def _searched(work: Work, plan: Plan) -> Found:
     if work.left <= 0:
         needed = (work.journal.spent + 3 * work.reserved) / 60
         text = f"base and proof alone take more than {work.limit / 60:g} minutes: give at least {needed:.2g}"
-        return outcome.ended(work, began, "too short", text)
+        return outcome.ended(work, began, "too short", text + outcome.so_far(work))
     work.watch = Reference(work, began.base)
     ending = ENDING * work.left
     work.reserved += ending

@@ -137,7 +137,7 @@ def _piloted(work: Work, base: Recipe, steps: int) -> Start:
     found = None
     try:
         found = noise([work.place.ledger.run(t.run) for t in trials])
-        work.view.say(f"  base: {found.words}; {price(found, AIMED).words}")
+        work.view.say(f"  base: {found.words}; {price(found, AIMED, per_hour=work.view.price).words}")
     except HalftimeError as error:
         work.note(f"the noise of the base is not known: {error}")
     return Start(base, steps, trials, goal, found)
@@ -151,7 +151,9 @@ def _ended(trial: Trial) -> Trial:
 
 def offered(workload: Workload, trials: list[Trial]) -> str:
     """The line to write into a workload file that has no target, from a pilot of the base."""
-    scores = sorted(t.score for t in trials if t.score is not None)
+    scores = sorted(t.score for t in trials if t.ended and t.score is not None)
+    if not scores:
+        return f"{workload.name} has no target, and none can be offered, as no run of the base ended: {first(trials)}"
     worst = scores[0] if workload.better == "higher" else scores[-1]
     digits = max(0, 3 - math.ceil(math.log10(max(abs(worst), 1e-9))))
     scale = 10.0**digits  # rounded to the easy side

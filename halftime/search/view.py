@@ -14,15 +14,16 @@ class View:
 
     Args:
         quiet: True shows nothing.
-        price: money for an hour, shown as spent so far.
+        price: money for an hour of a device, shown as spent so far.
+        devices: that are held.
 
     Example:
         >>> View(quiet=True).say("kept")
         'kept'
     """
 
-    def __init__(self, quiet: bool | None = None, price: float | None = None) -> None:
-        self.quiet, self.price, self.best = quiet is True, price, "the base"
+    def __init__(self, quiet: bool | None = None, price: float | None = None, devices: int = 1) -> None:
+        self.quiet, self.price, self.devices, self.best = quiet is True, price, devices, "the base"
         self.terminal = not self.quiet and quiet is None and sys.stderr.isatty()
         self._spoke = 0.0
 
@@ -51,8 +52,8 @@ class View:
             print(text, file=sys.stderr, flush=True)
 
     def money(self, seconds: float) -> str:
-        """What so much time costs, if an hour has a price."""
-        return "" if self.price is None else f" · {self.price * seconds / 3600:.2f} spent"
+        """What so much time costs on all devices, if an hour has a price."""
+        return "" if self.price is None else f" · {self.price * self.devices * seconds / 3600:.2f} spent"
 
     def close(self) -> None:
         """Leave the changing line."""

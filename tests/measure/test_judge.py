@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -58,7 +59,6 @@ def test_repeated_bounds_are_wider_than_ordinary_ones() -> None:
 def test_quality_that_is_not_shown_keeps_the_proof_open_until_the_most() -> None:
     """The final scores vary far more than the margin: the time alone proves nothing."""
     slow, quick = arms(BASE, QUICK)
-    import dataclasses
 
     def noisy(run: object, seed: int) -> object:
         seen = run.evaluations  # type: ignore[attr-defined]
@@ -91,3 +91,30 @@ def test_misses_open_their_ends() -> None:
     found = judge(*arms(BASE[:5], [*QUICK[:4], None]), WORKLOAD, 8, PLAN)
     assert found["ratio"].low == 0.0
     assert found["verdict"] == "not shown"
+
+
+def test_scores_on_the_way_of_base_runs_that_failed_are_no_quality() -> None:
+    """Three of five base runs fail early, at scores far below: that the final scores are no worse, two cannot show."""
+    slow, quick = arms(BASE[:5], QUICK[:5])
+    lost = tuple(
+        dataclasses.replace(run, state="failed", evaluations=run.evaluations[:1]) if run.seed > 1 else run
+        for run in slow.runs
+    )
+    found = judge(dataclasses.replace(slow, runs=lost), quick, WORKLOAD, 5)
+    assert found["quality"].n == 2
+    assert found["verdict"] == "not shown"
+    looked = judge(dataclasses.replace(slow, runs=lost), quick, WORKLOAD, 8, PLAN)
+    assert looked["settled"] == "", "more pairs may show it"
+    slow, quick = arms(BASE, QUICK)
+    none = tuple(dataclasses.replace(run, state="failed") for run in slow.runs)
+    looked = judge(dataclasses.replace(slow, runs=none), quick, WORKLOAD, 8, PLAN)
+    assert looked["quality"] is None
+    assert "a fast run failed" not in looked["settled"]
+    assert looked["settled"].endswith("the quality would need more")
+
+
+def test_as_many_pairs_of_scores_as_of_times_are_asked_for() -> None:
+    slow, quick = arms(BASE[:6], QUICK[:6])
+    for lost, verdict in ((1, "proved"), (2, "provisional"), (3, "provisional"), (4, "not shown")):
+        runs = tuple(dataclasses.replace(r, state="failed") if r.seed < lost else r for r in slow.runs)
+        assert judge(dataclasses.replace(slow, runs=runs), quick, WORKLOAD, 6)["verdict"] == verdict

@@ -17,6 +17,7 @@ from halftime.measure.tuned import Tuning, tune_choices, tuning
 from halftime.methods import SGD, AdamW, OneCycle
 from halftime.run import Evaluation, Run
 from tests.conftest import make_task
+from tests.report.records import write_proof
 
 WORKLOAD = {"name": "w", "target": 0.9, "better": "higher", "margin": 0.005, "data": "d"}
 
@@ -184,3 +185,15 @@ def test_an_interrupted_proof_goes_on_where_it_was(tmp_path: Path, monkeypatch: 
 def test_no_target_no_proof() -> None:
     with pytest.raises(ht.InputError, match="has no target"):
         ht.prove(make_task(target=None), ht.Recipe([], steps=1), ht.Recipe([SGD()], steps=1))
+
+
+def test_few_pairs_of_scores_do_not_say_that_it_is_not_worse(tmp_path: Path) -> None:
+    """The fewest that a ratio needs are three; a proof of two seeds says what two can."""
+    ledger = Ledger(tmp_path / "ledger")
+    for n, kept, same in ((5, 5, True), (5, 2, False), (2, 2, True)):
+        proof = write_proof(ledger, [20.0 + i % 2 for i in range(n)], [10.0 + i % 3 for i in range(n)])
+        runs = tuple(dataclasses.replace(run, state="failed") if run.seed >= kept else run for run in proof.base.runs)
+        base = dataclasses.replace(proof.base, runs=runs)
+        found = dataclasses.replace(proof, base=base, **judge(base, proof.fast, proof.workload, n))
+        assert found.same_quality is same
+        assert ("its final score is not worse" in found.words) is same

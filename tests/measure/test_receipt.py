@@ -17,7 +17,7 @@ from halftime.measure.receipt_check import check, load_receipt
 from halftime.measure.verify import verify
 from halftime.report.receipt import receipt_page
 from halftime.run import attempt_files
-from tests.report.records import BASE, FAST, curve, tuned, write_proof, write_run
+from tests.report.records import BASE, FAST, FINGERPRINT, curve, tuned, write_proof, write_run, write_search
 from tests.report.taken_apart import some_hits, write_ablation
 from tests.report.test_page import CASES
 
@@ -177,3 +177,57 @@ def test_bad_input_is_one_line(ledger: Ledger, tmp_path: Path) -> None:
     with pytest.raises(BadData, match="no receipt"):
         load_receipt(tmp_path / "nothing.json")
     assert check({"receipt": 1, "proof": "x"}, ledger)[0].startswith("the receipt was edited")
+
+
+def test_what_the_search_left_out_is_in_the_receipt_and_can_be_worked_out_again(ledger: Ledger) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    runs = write_search(ledger, proof.id)
+    made = receipt(proof, ledger)
+    search = made["search"]
+    assert [one["change"] for one in search["left_out"]] == ["without OneCycle", "without EMA"]
+    first = search["left_out"][0]
+    assert (first["ratio"], first["low"], first["high"], first["runs"]) == (0.5, 0.4, 0.61, runs[1:])
+    assert search["proofs"] == ["p0", proof.id]
+    assert search["runs"] == runs
+    assert len(search["notes"]) == 2
+    assert search["money"] == pytest.approx(4 * 3.0 / 2), "four devices for half an hour"
+    assert receipt(proof, ledger, price=1.0)["search"]["money"] == pytest.approx(2.0)
+    assert check(made, ledger) == []
+    path = ledger.root / "searches" / "s1" / "attempt-001.jsonl"
+    path.write_text(path.read_text().replace('"ratio":0.5', '"ratio":0.9'))
+    assert "search.left_out[0].ratio: the receipt says 0.5, the records give 0.9" in check(made, ledger)
+
+
+def test_a_receipt_of_an_earlier_format_is_held_to_what_it_has(ledger: Ledger) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    write_ablation(ledger, BASE.replace(epochs=FAST.epochs), FAST, some_hits(("AdamW", "OneCycle")), 3)
+    write_search(ledger, proof.id)
+    made = receipt(proof, ledger)
+    for name in ("devices", "money", "proofs", "notes", "left_out", "runs"):
+        del made["search"][name]
+    del made["ablation"]["verdicts"]
+    made["receipt"] = 1
+    made["digest"] = digest(made)
+    assert check(made, ledger) == []
+    made["search"]["seconds"] = 1.0
+    assert any("search.seconds" in line for line in check(made, ledger))
+
+
+def test_an_ablation_of_another_device_or_machine_is_not_shown(ledger: Ledger) -> None:
+    write_ablation(ledger, BASE.replace(epochs=FAST.epochs), FAST, some_hits(("AdamW", "OneCycle")), 3)
+    assert receipt(write_proof(ledger, SLOW, QUICK), ledger)["ablation"] is not None
+    other = {**FINGERPRINT, "machine": {**FINGERPRINT["machine"], "threads": 1}}
+    assert receipt(write_proof(ledger, SLOW, QUICK, fingerprint=other), ledger)["ablation"] is None
+    for folder in ledger.ablations:
+        path = attempt_files(folder)[0]
+        path.write_text(path.read_text().replace('"device":"cpu"', '"device":"cuda"'))
+    assert receipt(write_proof(ledger, SLOW, QUICK), ledger)["ablation"] is None
+
+
+def test_an_edited_run_of_the_ablation_is_refused_as_one_of_the_proof(ledger: Ledger) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    found = write_ablation(ledger, BASE.replace(epochs=FAST.epochs), FAST, some_hits(("AdamW", "OneCycle")), 3)
+    path = attempt_files(found.runs[0].folder)[0]
+    path.write_text(path.read_text().replace('"loss":0.5', '"loss":0.4', 1))
+    with pytest.raises(BadData, match=f"run {found.runs[0].id} was changed"):
+        receipt(proof, ledger)

@@ -121,3 +121,25 @@ def tuned(ledger: Ledger, rates: Sequence[float] = (0.025, 0.05, 0.1, 0.2, 0.4))
     for rate in rates:
         seconds = 20.0 + 10 * abs(rate - 0.1)
         write_run(ledger, BASE.plus(SGD(lr=rate)), 0, curve(seconds, 60.0, 0.93))
+
+
+def write_search(ledger: Ledger, proof: str, **about: Any) -> list[str]:
+    """A search that ended in a proof and left out two changes; the runs that its decisions rest on."""
+    runs = [write_run(ledger, FAST, seed, curve(9.0, 20.0, 0.93)).id for seed in (7, 8, 9)]
+    left = "leave one out"
+    gain = {"ratio": 0.5, "low": 0.4, "high": 0.61, "n": 2, "score": -0.1, "pace": 1.0}
+    decisions = [
+        {"stage": "methods", "change": "+ OneCycle()", "verdict": "kept", "why": "2×", "gain": gain, "runs": runs[:1]},
+        {"stage": left, "change": "without OneCycle", "verdict": "kept", "why": "2×", "gain": gain, "runs": runs[1:]},
+        {"stage": left, "change": "without EMA", "verdict": "dropped", "why": "no file /home/ada/x", "gain": None,
+         "runs": []},
+    ]  # fmt: skip
+    notes = ["the machine is now 1.3× slower", "in a first proof, p0, a run missed the target"]
+    fields = {"id": "s1", "proof": proof, "before": "p0", "verdict": "faster", "seconds": 1800.0, "price": 3.0,
+              "device_seconds": 1700.0, "pays_back": 7, "bars": [], "decisions": decisions, "notes": notes,
+              "devices": 4, "settings": []}  # fmt: skip
+    with Writer(ledger.root / "searches" / "s1" / "attempt-001.jsonl") as log:
+        log.record("start")
+        log.record("found", **{**fields, **about})
+        log.end("finished")
+    return runs

@@ -16,10 +16,12 @@ from halftime.measure.receipt import receipt
 from halftime.report import bullets, questions
 from halftime.report.questions import UNKNOWN
 from halftime.report.receipt import receipt_page, write
-from tests.report.records import BASE, FAST, curve, tuned, write_proof, write_run
+from halftime.search.gains import HOPE, SURE
+from tests.report.records import BASE, FAST, curve, tuned, write_proof, write_run, write_search
 from tests.report.taken_apart import some_hits, write_ablation
 from tests.report.test_browser import BROWSER, measured
 from tests.report.test_page import CASES, checked, hidden
+from tests.report.test_waterfall import FOUR, NAMES, ONE
 
 SLOW, QUICK = [20.0, 21.0, 22.0, 20.5, 21.5], [10.0, 10.5, 11.0, 10.2, 10.4]
 
@@ -138,6 +140,7 @@ def test_the_pages_fit_phone_and_desk(ledger: Ledger, tmp_path: Path) -> None:
     proof = write_proof(ledger, SLOW, QUICK)
     base = BASE.replace(epochs=FAST.epochs)
     found = write_ablation(ledger, base, FAST, some_hits(("AdamW", "OneCycle")), 3)
+    write_search(ledger, proof.id)
     made = receipt(proof, ledger)
     seen, console = measured({"receipt": receipt_page(made, found), "ablation": ablation_page(found)}, tmp_path)
     assert console == ""
@@ -158,3 +161,66 @@ def test_a_receipt_is_written_whole_and_kept_in_the_ledger(ledger: Ledger, tmp_p
     assert check(load_receipt(tmp_path / "a" / "b" / "receipt.json"), ledger) == []
     assert verify(ledger).receipts == 1
     assert verify(ledger).wrong == []
+
+
+def test_only_what_pays_where_all_changes_are_judged_together_is_claimed(ledger: Ledger) -> None:
+    """The interval of one change lies clear of 1 on its own, which Holm calls not clear: nothing is said of it."""
+    proof = write_proof(ledger, SLOW, QUICK, recipes=(ONE, FOUR))
+    hits = {key: [*each, *each[:2]] for key, each in some_hits(NAMES).items()}
+    hits[frozenset(NAMES) - {"EMA"}] = [10.6, 10.15, 10.9, 11.5, 11.0]
+    hits[frozenset(NAMES) - {"OneCycle"}] = [20.0, 20.1, 20.2, 20.1, 20.0]
+    hits[frozenset(NAMES) - {"LabelSmoothing"}] = [10.0, 10.2, 9.9, 10.1, 10.0]
+    hits[frozenset(NAMES)] = [10.0, 10.1, 10.2, 10.1, 10.0]
+    found = write_ablation(ledger, ONE, FOUR, hits, 5)
+    ema = next(part for part in found.parts if part.name == "EMA").without
+    made = receipt(proof, ledger)
+    assert ema.low > 1.0
+    assert made["ablation"]["verdicts"] == found.verdicts == {**dict.fromkeys(NAMES, "not clear"), "OneCycle": "pays"}
+    line = bullets.bullets(made)[3].text
+    assert "without OneCycle" in line
+    assert "EMA" not in line
+    assert questions.weakest(made)[0] != "that EMA is needed"
+
+
+def test_nothing_is_claimed_beyond_the_ends_of_an_interval(ledger: Ledger) -> None:
+    made = receipt(write_proof(ledger, SLOW, QUICK), ledger)
+    made["quality"] = {"estimate": -0.001, "low": -0.00441, "high": 0.0024, "n": 5, "sd": 0.004, "bound": ""}
+    made["margin"] = 0.0045123
+    made["ratio"] |= {"low": 1.996, "high": 2.204}
+    speed, quality = bullets.bullets(made)[:2]
+    assert "the difference is at least −0.0045, 5 pairs" in quality.text
+    assert "not worse by more than the margin 0.00452" in quality.text
+    assert "interval 1.99× to 2.21×" in speed.text
+    asked = next(one for one in questions.questions(made) if one.asks.startswith("By which margin"))
+    assert "0.00452" in asked.answer
+    assert "−0.0045" in asked.answer
+
+
+def test_the_numbers_of_a_search_are_bound_to_runs(ledger: Ledger) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    runs = write_search(ledger, proof.id)
+    made = receipt(proof, ledger)
+    line = bullets.bullets(made)[-1]
+    its = {number.what: set(number.runs) for number in line.numbers}
+    mine = {run.id for run in (*proof.base.runs, *proof.fast.runs)}
+    assert its["time of the search"] == its["trainings"] == {*runs, *mine}
+    known = {folder.name for folder in ledger.runs}
+    assert all(set(number.runs) <= known for one in bullets.bullets(made) for number in one.numbers)
+
+
+def test_the_page_says_what_the_search_saw_without_an_ablation(ledger: Ledger) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    write_search(ledger, proof.id)
+    made = receipt(proof, ledger)
+    text = receipt_page(made)
+    page = checked(text)
+    hidden(text, str(ledger.root))
+    for words in ("What if one of them is taken away?", "without OneCycle", "0.50×", "0.40× to 0.61×", "without EMA",
+                  "the machine is now 1.3× slower", "a first proof, p0", "price 6"):  # fmt: skip
+        assert words in page.text, words
+    assert "/home/ada" not in json.dumps(made)
+    assert f"holds at {SURE:.0%}, the upper at {HOPE:.0%}".replace("%", " %") in page.text
+    asked = answers(made)
+    assert asked["Which of the changes is it"].known
+    assert "0.50× as soon (0.40× to 0.61×) without OneCycle, kept" in asked["Which of the changes is it"].answer
+    assert "p0" in asked["How many things were tried until one of them won, and what did that cost"].answer

@@ -88,11 +88,15 @@ def test_planted_effects_are_found(ledger: Ledger, monkeypatch: pytest.MonkeyPat
     seeds = [run.seed for run in trained]
     assert seeds == sorted(seeds), "a seed is complete before the next one begins"
     other = {"name": "x", "data": "", "target": 0.9, "better": "higher"}
-    known = ablation_of(THREE, found.workload, ledger)
+    here = found.device, found.fingerprint
+    known = ablation_of(THREE, found.workload, ledger, *here)
     assert known is not None
     assert known.id == found.id
-    assert ablation_of(THREE, other, ledger) is None
-    assert ablation_of(ONE, found.workload, ledger) is None
+    assert ablation_of(THREE, other, ledger, *here) is None
+    assert ablation_of(ONE, found.workload, ledger, *here) is None
+    assert ablation_of(THREE, found.workload, ledger, "cuda", found.fingerprint) is None
+    elsewhere = {**found.fingerprint, "machine": {**found.fingerprint["machine"], "threads": 99}}
+    assert ablation_of(THREE, found.workload, ledger, found.device, elsewhere) is None
 
 
 def test_it_goes_on_where_it_was_and_trains_nothing_twice(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +105,7 @@ def test_it_goes_on_where_it_was_and_trains_nothing_twice(ledger: Ledger, monkey
         ablate(make_task(), THREE, seeds=2, ledger=ledger, quiet=True)
     unfinished = Ablation.load(ledger.ablations[0], ledger)
     assert (len(unfinished.runs), unfinished.complete) == (3, False)
-    assert ablation_of(THREE, unfinished.workload, ledger) is None
+    assert ablation_of(THREE, unfinished.workload, ledger, unfinished.device, unfinished.fingerprint) is None
     found = ablate(make_task(), THREE, seeds=2, ledger=ledger, quiet=True)
     assert found.complete
     assert len(trained) == 8 + 1

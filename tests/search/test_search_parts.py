@@ -397,6 +397,7 @@ def test_a_recipe_that_missed_in_its_proof_is_proved_once_more_and_longer(
     assert asked == [(40, 0), (52, 1)]
     assert (found.verdict, found.proof, found.recipe["steps"]) == ("faster", "p1", 52)
     assert "error rate of both" in found.notes[0]
+    assert found.before == "p0"
     assert found.device_seconds == 10.0
 
 
@@ -405,6 +406,7 @@ def test_a_setting_that_is_kept_is_named_and_holds(tmp_path: Path, monkeypatch: 
     planted = Setting("planted", "torch.planted()", lambda: done.append(1))
     fast = dataclasses.replace(EVEN, ratio=1.5, low=1.4, high=1.6)
     monkeypatch.setattr("halftime.search.machine.settings", lambda _: [planted])
+    monkeypatch.setattr("halftime.search.machine.named", {"planted": planted}.__getitem__)
     monkeypatch.setattr("halftime.search.machine.pace", lambda *_, **__: fast)
     try_settings(around, BASE)
     assert around.settings == ["torch.planted()"]
