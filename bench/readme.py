@@ -20,6 +20,8 @@ FIRST = (  # for the first look: file, figure; some of what went well and some o
     ("searches-digits", "search: digits over the textbook base"),
     ("searches-digits", "search: digits over AdamW + OneCycle"),
     ("searches-fashion", "search: fashion_mnist over the textbook base"),
+    ("searches-fashion", "search: fashion_mnist over AdamW + OneCycle"),
+    ("switches", "switches: kept and slower"),
     ("rates", "halftime: above 1.05"),
     ("rates", "lightning: above 1.05"),
     ("claims", "real-sequential-same seeds"),
