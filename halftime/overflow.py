@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from halftime.data.batch import tensors
 from halftime.places import Backward, total_loss
@@ -76,6 +77,27 @@ def overflow_hooks(model: nn.Module, found: list[str]) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def agreed(model: nn.Module, found: list[str]) -> str:
+    """The layer to raise to 32 bits: the first that was found, by whichever of several ranks, the same on all of them.
+
+    Args:
+        model: the same on every rank.
+        found: what this one found.
+
+    Returns:
+        The name of a layer, or none where nobody found one.
+
+    Example:
+        >>> agreed(nn.Sequential(nn.Linear(1, 1)), ["0"]), agreed(nn.Linear(1, 1), [])
+        ('0', '')
+    """
+    names = [name for name, _ in model.named_modules()]
+    place = torch.tensor(names.index(found[0]) if found else len(names), device=next(model.parameters()).device)
+    if dist.is_initialized():  # each saw its own part of the batch; who did something else next would wait forever
+        dist.all_reduce(place, dist.ReduceOp.MIN)
+    return [*names, ""][int(place)]
 
 
 def noting(backward: Backward, seen: list[Tensor]) -> Backward:
