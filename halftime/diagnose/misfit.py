@@ -27,7 +27,7 @@ _MEANING = {
     "images": "inputs that are images, [batch, channels, height, width]",
     "classes": "targets that are class numbers and a single loss",
     "labels": (
-        "targets that are class numbers (for a softmax), or zeros and ones for each output (for a sigmoid), and a single "
+        "targets that are class numbers (for a softmax), or zeros and ones for each output (for a sigmoid), and one "
         "loss, or boxes and a loss with `refocused(gamma)`"
     ),
     "movable": (

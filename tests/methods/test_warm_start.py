@@ -58,6 +58,17 @@ def test_a_grey_image_gets_from_the_adapted_layer_what_its_colours_got() -> None
     assert torch.allclose(back(image.expand(-1, 3, -1, -1)), grey(image), atol=1e-5)
 
 
+def test_a_student_and_a_teacher_of_one_shape_each_get_their_own() -> None:
+    own = {"network.weight": torch.zeros(2), "model.weight": torch.zeros(2), "weight": torch.zeros(2)}
+    stored = {name: torch.full((2,), float(i)) for i, name in enumerate(own, 1)}
+    report = fit(own, stored)
+    assert {name: t.tolist() for name, t in report.loaded.items()} == {name: t.tolist() for name, t in stored.items()}
+    assert report.unused == []
+    alone = fit(own, {"model.weight": torch.ones(2)})  # what has its very name there goes nowhere else
+    assert list(alone.loaded) == ["model.weight"]
+    assert alone.left == {"network.weight": "not stored", "weight": "not stored"}
+
+
 def test_what_has_no_place_is_said() -> None:
     report = fit(nn.Linear(2, 2).state_dict(), {"weight": torch.zeros(2, 2), "extra": torch.zeros(1)})
     assert report.unused == ["extra"]
