@@ -76,9 +76,9 @@ def test_the_last_part_is_on_everything_and_weighs_nothing() -> None:
     order.hear(torch.arange(8), torch.tensor([0.1] * 6 + [9.0] * 2))
     for step in range(5):
         order.told(progress=0.05 * step)
-    assert order.length(0, 1, 8) < 8  # at most seven more steps, to 0.55
+    assert order.length(0, 1, 8) < 8
     order.told(progress=0.25)
-    order.told(progress=0.4)  # two samples at least, two steps more of 0.15
+    order.told(progress=0.4)  # now a step is long: with any two samples the epoch would end beyond
     assert order.length(0, 2, 8) == 8
     assert order.weights(torch.arange(8)).tolist() == [1.0] * 8
 

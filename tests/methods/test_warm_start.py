@@ -90,6 +90,13 @@ def test_a_run_starts_from_the_file_after_other_initial_weights_and_says_so(tmp_
     assert run.events == ("WarmStart: 9 loaded, 0 adapted, 0 left fresh, 0 unused",)
 
 
+def test_what_it_did_is_told_of_a_run_that_fails_at_once_too(tmp_path: Path) -> None:
+    what = ht.Recipe([SGD(), WarmStart(source=str(STORED))], steps=4, batch_size=16)
+    run = trained(task(loss=lambda outputs, targets: outputs.sum() * float("nan")), what, tmp_path)
+    assert run.state == "failed"
+    assert run.events == ("WarmStart: 9 loaded, 0 adapted, 0 left fresh, 0 unused",)
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [("", "must be"), ("gone.safetensors", "no file"), ("a/b/c", "must be"), ("torn.safetensors", "cannot be read")],
