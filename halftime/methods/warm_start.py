@@ -67,10 +67,10 @@ def fit(own: dict[str, Tensor], stored: dict[str, Tensor]) -> Fit:
         >>> fit(nn.Linear(3, 2).state_dict(), {"module.weight": torch.zeros(2, 3), "module.bias": torch.zeros(5)})
         Fit: 1 loaded, 0 adapted, 1 left fresh (bias: stored as 5, wanted 2), 0 unused
     """
-    bare = {_bare(name): tensor for name, tensor in stored.items() if name not in own}  # what has its very name there
+    bare = {_bare(name): tensor for name, tensor in stored.items() if name not in own}
     result = Fit({}, {}, {}, [name for name in bare if name not in {_bare(n) for n in own.keys() - stored.keys()}])
     for name, mine in own.items():
-        found = stored.get(name, bare.get(_bare(name)))  # a student and its teacher may differ in no more
+        found = stored.get(name, bare.get(_bare(name)))  # a prefix may be all that tells two networks apart
         if found is None:
             result.left[name] = "not stored"
         elif found.shape == mine.shape:
