@@ -57,8 +57,8 @@ def fit(own: dict[str, Tensor], stored: dict[str, Tensor]) -> Fit:
 
     Args:
         own: the network's `state_dict()`.
-        stored: the weights; where there is none of the very name, what wrappers put before it, such as "module.", counts
-            for nothing.
+        stored: the weights; where there is none of the very name, what wrappers put before it, such as "module.",
+            counts for nothing.
 
     Returns:
         What goes where.
