@@ -97,7 +97,7 @@ def agreed(model: nn.Module, found: list[str]) -> str:
     place = torch.tensor(names.index(found[0]) if found else len(names), device=next(model.parameters()).device)
     if dist.is_initialized():  # each saw its own part of the batch; who did something else next would wait forever
         dist.all_reduce(place, dist.ReduceOp.MIN)
-    return [*names, ""][int(place)]
+    return str([*names, ""][int(place)])
 
 
 def noting(backward: Backward, seen: list[Tensor]) -> Backward:

@@ -210,7 +210,8 @@ def heat_and_boxes(outputs: dict[str, Tensor], kinds: Tensor) -> dict[str, Tenso
 def test_losses_that_a_rule_cannot_weigh_are_refused_before_anything_is_written(
     rule: str, shared: bool, said: str, tmp_path: Path
 ) -> None:
-    found = task(model=lambda: Boxed(shared), loss=heat_and_boxes, score=lambda o, t: ht.accuracy(o["classes"], t))
+    score = lambda outputs, kinds: ht.accuracy(outputs["classes"], kinds)  # noqa: E731
+    found = task(name="boxed", model=lambda: Boxed(shared), loss=heat_and_boxes, score=score)
     with pytest.raises(BadWorkload, match=said):
         trained(found, recipe(TaskWeights(rule=rule)), tmp_path)
     assert ht.Ledger(tmp_path).runs == []
