@@ -171,7 +171,7 @@ class Feed:
 
     def look(self, step: int = 0) -> Any:
         """The batch of one step, fetched in this thread and not counted as served; what is steered stays as it is."""
-        order, growth = (getattr(one, "glance", one) for one in (self.order, self.growth))
+        order, growth = getattr(self.order, "glance", self.order), getattr(self.growth, "glance", self.growth)
         seen = dataclasses.replace(self, order=order, growth=growth)
         return next(in_turn(seen, seen.tickets(step)))[1]
 

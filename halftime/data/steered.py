@@ -136,12 +136,13 @@ class Growing:
     Example:
         >>> growing = Growing(lambda progress: 4 if progress < 0.5 else 1)
         >>> growing.live = True  # as `grown` does when the serving begins
-        >>> growing.times(0), setattr(growing, "progress", 0.7), growing.times(0), growing.times(1)
-        (4, None, 4, 1)
+        >>> growing.times(0), setattr(growing, "progress", 0.7), growing.times(0), growing.times(1), growing.at
+        (4, None, 4, 1, 0.7)
     """
 
     def __init__(self, of: Callable[[float], int]) -> None:
         self.of, self.progress, self.live = of, 0.0, False
+        self.at = 0.0  # the progress when the epoch that runs began
         self.decided: list[int] = []  # of the epochs that have begun
 
     @property
@@ -158,15 +159,16 @@ class Growing:
         times = self.of(self.progress)
         if self.live:
             self.decided.append(times)
+            self.at = self.progress
         return times
 
     def state_dict(self) -> dict[str, Any]:
         """What going on needs."""
-        return {"decided": list(self.decided)}
+        return {"decided": list(self.decided), "progress": self.progress, "at": self.at}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take that back."""
-        self.decided = list(state["decided"])
+        self.decided, self.progress, self.at = list(state["decided"]), state["progress"], state["at"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +233,7 @@ def grown(feed: Feed, of: Callable[[float], int]) -> tuple[Feed, Growing]:
 
     Example:
         >>> from halftime.data.feed import Tensors
-        >>> feed, growing = grown(Feed(Tensors(torch.arange(8)), 2, seed=0), lambda progress: 2 if progress < 0.5 else 1)
+        >>> feed, growing = grown(Feed(Tensors(torch.arange(8)), 2, seed=0), lambda progress: 2 - (progress > 0.5))
         >>> batches = feed.batches()
         >>> first = len(next(batches)), len(next(batches))
         >>> growing.progress = 0.6

@@ -178,9 +178,7 @@ def _interval(one: Interval | None) -> dict[str, Any] | None:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(one).items()}
 
 
-def _words(
-    verdict: str, ratio: Interval, beside: Interval | None, target: float, runs: dict[str, list[Run]]
-) -> str:
+def _words(verdict: str, ratio: Interval, beside: Interval | None, target: float, runs: dict[str, list[Run]]) -> str:
     """The verdict in a sentence."""
     text = f"{verdict}: a training ends at {target:g} {shown(_interval(ratio))} as soon, over {ratio.n} pairs of seeds"
     if verdict == "no evidence here":

@@ -161,7 +161,11 @@ class Feed:
     def steps_per_epoch(self) -> int:
         """Batches in what counts as an epoch: the first one, unless the order says otherwise."""
         samples = len(self.dataset)
-        usual = self.order.usual(self.seed, samples) if hasattr(self.order, "usual") else len(self.order(self.seed, 0, samples))
+        usual = (
+            self.order.usual(self.seed, samples)
+            if hasattr(self.order, "usual")
+            else len(self.order(self.seed, 0, samples))
+        )
         return max(1, usual // self.batch_size)
 
     def tickets(self, step: int = 0) -> Iterator[Any]:

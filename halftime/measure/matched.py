@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from halftime.measure.statistics import LEVEL, Interval, quantile, spread
 
 BEYOND = math.log(1.25)  # how far outside the lengths that were trained a line is followed
-Curve = Sequence[tuple[float, float | None]]  # seconds and final score (higher is better) of each length; None: no score
+Curve = Sequence[
+    tuple[float, float | None]
+]  # seconds and final score (higher is better) of each length; None: no score
 
 
 def matched(base: Sequence[Curve], fast: Sequence[Curve], target: float) -> Interval:
@@ -33,7 +35,7 @@ def matched(base: Sequence[Curve], fast: Sequence[Curve], target: float) -> Inte
     Example:
         >>> base = [[(10.0, 0.80), (20.0, 0.90)], [(10.0, 0.81), (20.0, 0.91)]]
         >>> fast = [[(11.0, 0.85), (22.0, 0.95)], [(11.0, 0.86), (22.0, 0.96)]]
-        >>> round(matched(base, fast, target=0.88).estimate, 2)  # half a doubling better, steps of 1.1 times the seconds
+        >>> round(matched(base, fast, target=0.88).estimate, 2)  # half a doubling better, in 1.1 times the time
         1.29
     """
     both = [(b, f) for b, f in zip(base, fast, strict=True) if _ended(b) and _ended(f)]
@@ -80,7 +82,7 @@ def _log_ratio(pairs: Sequence[tuple[Curve, Curve]], target: float) -> float:
 
 
 def _needed(arm: Sequence[Curve], target: float) -> tuple[float, int]:
-    """Log seconds at which an arm ends at the target; and -1 or 1 where that lies too far below or above its lengths."""
+    """Log seconds at which an arm ends at the target; and -1 or 1 where that lies too far below or above its runs."""
     x = [math.log(seconds) for curve in arm for seconds, _ in curve]
     y = [_score(one) for curve in arm for one in curve]
     rise, run = (math.fsum(values) for values in zip(*map(_moments, arm), strict=True))
@@ -92,9 +94,7 @@ def _needed(arm: Sequence[Curve], target: float) -> tuple[float, int]:
     return min(max(at, low), high), (at > high) - (at < low)
 
 
-def _open(
-    found: Interval, ends: Sequence[tuple[float, int]], base: Sequence[Curve], fast: Sequence[Curve]
-) -> Interval:
+def _open(found: Interval, ends: Sequence[tuple[float, int]], base: Sequence[Curve], fast: Sequence[Curve]) -> Interval:
     """The interval, open on the sides that what was not seen weakens."""
     (_, slow), (_, quick) = ends
     below = slow < 0 or quick > 0 or not all(map(_ended, fast))

@@ -108,16 +108,14 @@ def resized_boxes(boxes: Tensor, before: Sequence[int], after: Sequence[int]) ->
     return boxes * boxes.new_tensor([width / old_width, height / old_height]).repeat(2)
 
 
-def _shrunk(
-    inputs: Any, targets: Any, progress: float, smallest: float, until: float, multiple: int
-) -> tuple[Any, Any]:
+def _shrunk(inputs: Any, targets: Any, progress: float, sizes: tuple[float, float, int]) -> tuple[Any, Any]:
     """A batch at the size of its time, its boxes with it."""
     full = next((t.shape[-2:] for t in tensors(inputs) if _is_image(t)), None)
-    if full is None or progress >= until:
+    if full is None or progress >= sizes[1]:
         return inputs, targets
 
     def shrink(tensor: Tensor) -> Tensor:
-        sides = [size_at(progress, n, smallest, until, multiple) for n in tensor.shape[-2:]]
+        sides = [size_at(progress, n, *sizes) for n in tensor.shape[-2:]]
         return resized(tensor, *sides) if _is_image(tensor) else tensor
 
     small = mapped(inputs, shrink)
@@ -140,8 +138,8 @@ class ProgressiveResize(Method):
         smallest: the first side as a share of the full one.
         until: the progress from which images have their full size.
         multiple: sides are rounded to multiples of this, in pixels.
-        paired: whether an epoch of small images serves more of them in a step, so that steps cost about the same. The
-            steps of a budget stay what they are; more samples are seen in them.
+        paired: whether an epoch of small images serves more of them in a step, so that steps cost about the same;
+            sizes then change between epochs only. A budget has as many steps as ever, and more samples are seen.
     """
 
     smallest: float = setting(0.5, above=0, high=1)
@@ -158,11 +156,11 @@ class ProgressiveResize(Method):
     def data(self, data: Feed) -> Feed:
         return _fuller(data, self.smallest, self.until) if self.paired else data
 
-    def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:  # noqa: ARG002
+    def start(self, model: nn.Module, optimizer: Optimizer, feed: Feed) -> Places:
         return _Paired(feed, self.smallest, self.until, self.multiple) if self.paired else self
 
     def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
-        return _shrunk(inputs, targets, progress, self.smallest, self.until, self.multiple)
+        return _shrunk(inputs, targets, progress, (self.smallest, self.until, self.multiple))
 
 
 class _Paired(Places):
@@ -172,7 +170,9 @@ class _Paired(Places):
 
     def batch(self, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
         self.growing.progress = progress
-        return _shrunk(inputs, targets, progress, *self.sizes)
+        return _shrunk(
+            inputs, targets, self.growing.at, self.sizes
+        )  # within an epoch the size stays, as the number does
 
     def state_dict(self) -> dict[str, Any]:
         return self.growing.state_dict()

@@ -3,7 +3,7 @@
 A method is a candidate if it can be made with its defaults, fits the workload (`needs`, and whatever it refuses itself
 when it is tried), is not exact (those are timed, see `switches`) and was not measured to gain nowhere, or was asked for
 by name. The next one is that with the highest expected gain a minute: what evidence promises
-(`halftime.measure.prior`), shifted by how the promises that were tested here turned out.
+(`halftime.measure.prior`), or papers where nobody measured, shifted by how promises of that kind turned out here.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Candidate:
     mean: float = UNKNOWN[0]
     sd: float = UNKNOWN[1]
     cost: float = 1.0  # of a training with it over one without
+    measured: bool = False  # whether the expectation rests on evidence, or on what was published
 
     @property
     def name(self) -> str:
@@ -128,7 +129,7 @@ def candidates(
             continue
         bold = method.slot == "optimizer" and not hope.measured
         mean = hope.gain if hope.measured else PUBLISHED.get(name, 0.0)
-        found.append(Candidate((method,), mean, BOLD if bold else hope.spread, hope.cost))
+        found.append(Candidate((method,), mean, BOLD if bold else hope.spread, hope.cost, bool(hope.measured)))
     return found
 
 
@@ -176,7 +177,7 @@ class Queue:
 
     def __init__(self, waiting: Iterable[Candidate]) -> None:
         self.waiting = list(waiting)
-        self._tested: list[tuple[float, float]] = []  # gain promised and gain found, logs
+        self._tested: list[tuple[bool, float]] = []  # whether it was measured, and by how much more it gained, logs
 
     def __len__(self) -> int:
         return len(self.waiting)
@@ -190,16 +191,16 @@ class Queue:
     def told(self, candidate: Candidate, gain: float | None) -> None:
         """Hear what one gained, as a log of time; None where it could not be trained."""
         if gain is not None:
-            self._tested.append((candidate.mean, max(-1.0, min(1.0, gain))))
+            self._tested.append((candidate.measured, max(-1.0, min(1.0, gain)) - candidate.mean))
 
-    @property
-    def shift(self) -> float:
-        """By how much what was found here lies above what was promised."""
-        return math.fsum(found - promised for promised, found in self._tested) / (len(self._tested) + CAUTION)
+    def shift(self, measured: bool) -> float:
+        """By how much what was found here lies above what was promised, by evidence or by what was published."""
+        more = [excess for kind, excess in self._tested if kind == measured]
+        return math.fsum(more) / (len(more) + CAUTION)
 
     def worth(self, candidate: Candidate) -> float:
         """Expected gain over cost: the mean of a normal distribution above zero."""
-        mean, sd = candidate.mean + self.shift, candidate.sd
+        mean, sd = candidate.mean + self.shift(candidate.measured), candidate.sd
         z = mean / sd
         above = mean * 0.5 * math.erfc(-z / math.sqrt(2)) + sd * math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
         return above / (candidate.cost * (TWICE if candidate.fresh else 1))

@@ -73,7 +73,8 @@ def leapt(work: Work, began: Start, candidate: Candidate) -> Anchor | None:
     base, spent = Anchor(began.base.replace(steps=began.steps), {}, 1.0), work.journal.spent
     recipe, timing, refused = fitting(work, base, candidate)
     if refused:
-        return _dropped(work, candidate, recipe, refused, [], spent)
+        _dropped(work, candidate, recipe, refused, [], spent)
+        return None
     own, tuned, why = rate_of(began.base), recipe, "the goal was met at no share of the base's steps"
     runs: list[Trial] = []
     for k, share in enumerate(SHARES):
@@ -94,12 +95,11 @@ def leapt(work: Work, began: Start, candidate: Candidate) -> Anchor | None:
             moved = (own, rate_of(tuned))
             decided(work, began, candidate, tuned, timing, found, moved, runs, work.journal.spent - spent)
             return gains.anchored(work, tuned, steps, began.goal, known=found)
-    return _dropped(work, candidate, tuned, why, runs, spent)
+    _dropped(work, candidate, tuned, why, runs, spent)
+    return None
 
 
-def _dropped(
-    work: Work, candidate: Candidate, recipe: Recipe, why: str, runs: Sequence[Trial], before: float
-) -> None:
+def _dropped(work: Work, candidate: Candidate, recipe: Recipe, why: str, runs: Sequence[Trial], before: float) -> None:
     """Write down that a change did not get there."""
     best = max((work.signed(t) for t in runs if t.ended), default=-math.inf)
     got = f"; the best ended at {work.workload.signed(best):.4g}" if math.isfinite(best) else ""

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from halftime.errors import BadValue, BadWorkload, shorten
 from halftime.ledger.fingerprint import fingerprint
 from halftime.ledger.resume import identity

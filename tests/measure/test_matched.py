@@ -78,6 +78,6 @@ def test_a_run_without_a_score_opens_the_side_that_it_weakens() -> None:
 
 
 def test_of_an_exact_method_the_seconds_count() -> None:
-    found = timed([[1.1, 2.2], [1.0, 2.1]], [[1.0, 2.0], [0.95, 1.9]])
+    found = timed([[1.1, 2.2], [1.0, 2.1], [1.2, 2.2]], [[1.0, 2.0], [0.95, 1.9], [1.1, 2.0]])
     assert 1.0 < found.low < found.estimate < 1.15
     assert timed([[1.0]], [[0.5]]).low == 0.0

@@ -179,7 +179,8 @@ def test_the_next_candidate_is_that_of_the_highest_expected_gain_a_minute() -> N
     assert queue.take() is good
     for _ in range(6):
         queue.told(good, -0.5)  # promises are not kept here: what is certain to be small now counts less
-    assert queue.shift < -0.3
+    assert queue.shift(measured=False) < -0.3
+    assert queue.shift(measured=True) == 0.0  # what was published and does not hold says nothing about measurements
     assert queue.take() is unsure
 
 
