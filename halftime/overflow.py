@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from halftime.data.batch import tensors
 from halftime.places import Backward, total_loss
@@ -95,8 +94,8 @@ def agreed(model: nn.Module, found: list[str]) -> str:
     """
     names = [name for name, _ in model.named_modules()]
     place = torch.tensor(names.index(found[0]) if found else len(names), device=next(model.parameters()).device)
-    if dist.is_initialized():  # each saw its own part of the batch; who did something else next would wait forever
-        dist.all_reduce(place, dist.ReduceOp.MIN)
+    if torch.distributed.is_initialized():  # each saw a part of the batch; who went on alone would wait forever
+        torch.distributed.all_reduce(place, torch.distributed.ReduceOp.MIN)
     return str([*names, ""][int(place)])
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from halftime import overflow
 from halftime.data.batch import suspects
 from halftime.data.feed import Tensors
 from halftime.errors import Diverged
@@ -150,12 +149,12 @@ def test_of_several_ranks_all_raise_the_layer_that_one_of_them_found_first(
     names, said = ["", "0", "1", "2"], list[int]()
 
     def smallest(place: Tensor, how: Any) -> None:  # the other rank's batch overflows in its first layer
-        assert how == overflow.dist.ReduceOp.MIN
+        assert how == torch.distributed.ReduceOp.MIN
         said.append(int(place))
         place.clamp_(max=names.index("0"))
 
-    monkeypatch.setattr(overflow.dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(overflow.dist, "all_reduce", smallest)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", smallest)
     net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     guard, calls = StepGuard(net, torch.optim.SGD(net.parameters(), lr=1e-3)), list[int]()
 
