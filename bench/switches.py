@@ -42,6 +42,7 @@ def decided(name: str, workload: ht.Workload, block: float, limit: float) -> lis
     """What the search decides about every switch on a network, and what a second look says of those it kept."""
     rows, recipe = [], ht.Recipe([AdamW(), OneCycle()], steps=STEPS, batch_size=BATCH)
     looks: dict[str, Callable[[], Pace]] = {}
+    offered = settings(torch.device("cpu"))  # before one of them holds
     with tempfile.TemporaryDirectory() as folder, kept_settings():
         ledger = Ledger(folder)
         journal = Journal(ledger, ledger.new("search"))
@@ -53,7 +54,7 @@ def decided(name: str, workload: ht.Workload, block: float, limit: float) -> lis
             try_settings(work, recipe)
             final = try_switches(work, recipe, STEPS, list(switches(recipe)))
         how = {"device": "cpu", "rounds": AGAIN, "longer": LONGER, "least": block}
-        for setting in settings(torch.device("cpu")):
+        for setting in offered:
             looks[setting.name] = partial(pace, workload, final, final, within=setting.within, **how)
         for method in final.methods:
             looks[type(method).__name__] = partial(pace, workload, final.minus(type(method).__name__), final, **how)
@@ -62,7 +63,7 @@ def decided(name: str, workload: ht.Workload, block: float, limit: float) -> lis
             row |= {"a step": one.gain.ratio if one.gain else None, "low": one.gain.low if one.gain else None}
             here = next(iter(one.methods), one.change)  # a faster one of its slot may have taken its place since
             if one.verdict == "kept" and here in looks:
-                row |= looked_again(looks.pop(here), one.change in {s.name for s in settings(torch.device("cpu"))})
+                row |= looked_again(looks.pop(here), one.change in {s.name for s in offered})
             rows.append(row)
     return rows
 

@@ -73,13 +73,13 @@ def _small(name: str) -> Callable[[], Workload]:
 
 _IMAGES = {"images", "movable", "classes", "labels", "kinds", "mean"}
 GROUNDS = (
-    Ground("digits", _digits, _recipe(0.005, 0.05, 20, 64), frozenset(_IMAGES)),
+    Ground("digits", _digits, _recipe(0.005, 0.05, 9, 64), frozenset(_IMAGES)),
     Ground("shakespeare_small", _small("shakespeare_small"), _recipe(0.006, 0.1, 1, 16),
            frozenset({"classes", "labels", "mean", "tokens", "residual"})),
     Ground("fashion_mnist_small", _small("fashion_mnist_small"), _recipe(0.01, 0.05, 2, 64),
            frozenset(_IMAGES | {"mirrors", "residual"})),
     Ground("cifar10_small", _small("cifar10_small"), _recipe(0.01, 0.05, 3, 64), frozenset(_IMAGES | {"mirrors"})),
-    Ground("digits_dropout", _small("digits_dropout"), _recipe(0.005, 0.05, 20, 64),
+    Ground("digits_dropout", _small("digits_dropout"), _recipe(0.005, 0.05, 9, 64),
            frozenset({*_IMAGES, "stochastic"})),
     Ground("fashion_mnist_dropout", _small("fashion_mnist_dropout"), _recipe(0.01, 0.05, 2, 64),
            frozenset({*_IMAGES, "mirrors", "residual", "stochastic"})),

@@ -186,6 +186,8 @@ def _words(verdict: str, ratio: Interval, beside: Interval | None, target: float
     failed = {name: sum(run.state == "failed" for run in found) for name, found in runs.items()}
     if any(failed.values()):
         text += "; failed: " + ", ".join(f"{n} {name}" for name, n in failed.items() if n) + " runs"
+    elif (ratio.low, ratio.high) == (0.0, math.inf):
+        return f"{verdict}: longer training does not clearly end better on {ratio.n} seeds, so nothing is concluded"
     if beside is not None:
         text += f"; {shown(_interval(beside))} as soon as with as many samples drawn at random"
     return text if ratio.n >= PROVED else f"{text}; too few to be sure"
