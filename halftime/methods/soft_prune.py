@@ -85,13 +85,14 @@ class Pruned(Steered):
     Args:
         order: of the samples that stay.
         samples: how many there are.
-        share, until, random: see `softly_pruned`.
+        share: see `kept`.
+        until: the progress from which nothing is left out; nor is it in an epoch that would reach there.
+        random: whether any samples, as many, may be left out instead of those with small losses.
         size: samples in a step.
 
     Example:
         >>> from halftime.data.order import shuffled
         >>> order = Pruned(shuffled, 4, share=0.999999)
-        >>> order.live = True
         >>> order.length(0, 0, 4), order.hear(torch.arange(4), torch.tensor([0.1, 0.2, 3.0, 3.0]))
         (4, None)
         >>> sorted(order(0, 1, 4).tolist()), order.weights(torch.tensor([2, 3])).tolist()
@@ -130,7 +131,7 @@ def softly_pruned(feed: Feed, share: float = 0.5, until: float = 0.875, random: 
         feed: samples and their order.
         share: how likely a sample with a loss below the mean is left out of an epoch.
         until: the progress from which nothing is left out; nor is it in an epoch that would reach there.
-        random: whether any samples, as many, may be left out instead of those with small losses.
+        random: whether any samples, as many, may be left out instead.
 
     Returns:
         (feed, order): call `order.told(progress=...)` and `order.hear(ids, losses)` each step.
@@ -190,8 +191,7 @@ class _Pruning(Places):
         return inputs, self.tag
 
     def after_step(self, progress: float) -> None:
-        ids = self.feed.served.ids
-        self.order.hear(ids, self.tag["losses"].view(len(ids), -1).mean(1))
+        self.order.hear(self.feed.served.ids, self.tag["losses"].view(len(self.feed.served.ids), -1).mean(1))
 
     def state_dict(self) -> dict[str, Any]:
         return self.order.state_dict()
