@@ -78,6 +78,27 @@ def overflow_hooks(model: nn.Module, found: list[str]) -> Iterator[None]:
             hook.remove()
 
 
+def agreed(model: nn.Module, found: list[str]) -> str:
+    """The layer to raise to 32 bits: the first that was found, by whichever of several ranks, the same on all of them.
+
+    Args:
+        model: the same on every rank.
+        found: what this one found.
+
+    Returns:
+        The name of a layer, or none where nobody found one.
+
+    Example:
+        >>> agreed(nn.Sequential(nn.Linear(1, 1)), ["0"]), agreed(nn.Linear(1, 1), [])
+        ('0', '')
+    """
+    names = [name for name, _ in model.named_modules()]
+    place = torch.tensor(names.index(found[0]) if found else len(names), device=next(model.parameters()).device)
+    if torch.distributed.is_initialized():  # each saw a part of the batch; who went on alone would wait forever
+        torch.distributed.all_reduce(place, torch.distributed.ReduceOp.MIN)
+    return str([*names, ""][int(place)])
+
+
 def noting(backward: Backward, seen: list[Tensor]) -> Backward:
     """A backward pass that notes the loss it was given.
 

@@ -1,8 +1,9 @@
-"""Snapshots: copies in memory of what a step changes, to go back to."""
+"""What a step changes, to go back to: copies in memory, and where the generators stood."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -61,6 +62,33 @@ class Snapshots:
     def _tensors(self) -> list[Tensor]:
         state = [t for s in self.optimizer.state.values() for t in s.values() if isinstance(t, Tensor)]
         return [t.detach() for t in (*self.model.parameters(), *self.model.buffers(), *state)]
+
+
+def rewinding(model: nn.Module) -> Callable[[], None]:
+    """Note where the generators stand from which a step draws: that of the processor, and that of a CUDA device.
+
+    Args:
+        model: lies on the device.
+
+    Returns:
+        What puts them back there, any number of times.
+
+    Example:
+        >>> rewind = rewinding(nn.Linear(1, 1))
+        >>> first = torch.rand(3)
+        >>> rewind()
+        >>> torch.equal(first, torch.rand(3))
+        True
+    """
+    device, states = next(model.parameters()).device, [torch.get_rng_state()]
+    states += [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+
+    def rewind() -> None:
+        torch.set_rng_state(states[0])
+        for state in states[1:]:
+            torch.cuda.set_rng_state(state, device)
+
+    return rewind
 
 
 def _numbers(group: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from halftime.measure.cost import Energy
 from halftime.measure.device import pick
 from halftime.measure.plan import Pacer, Plan
 from halftime.measure.score import apply, evaluate, named
-from halftime.places import PLACES, Backward, Update, overrides, plain_backward, plain_update
+from halftime.places import PLACES, Backward, Places, Update, overrides, plain_backward, plain_update
 from halftime.recipe import Recipe
 from halftime.report.live import Live
 from halftime.run import Run
@@ -117,7 +117,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
     factors, batchers, forwards, updates, attempts, followers, contexts, listeners, tellers = (
         [getattr(one, place) for one in acting if overrides(one, place)] for place in LOOP
     )
-    update = reduce(lambda inner, outer: partial(outer, inner), attempts, _only(updates, recipe))
+    update = reduce(lambda inner, outer: partial(outer, inner), attempts, _only(updates, recipe, acting))
     plan = Plan.of(state["plan"]) if state else plan or Plan.for_budget(recipe, feed.steps_per_epoch)
     pacer = Pacer(plan, recipe.minutes * 60.0) if recipe.minutes and state.get("paced", plan.open) else None
     going_on.restore(state, network, optimizer, acting)  # gives the optimizer new groups
@@ -143,6 +143,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         return {**counted, **clock.read(data), "joules": energy.joules}
 
     log.standing, log.depths = standing, feed.served.depths
+    log.telling = lambda: [live.say(text) for tell in tellers for text in tell()]  # at each flush, the last one too
 
     def save() -> int:
         with clock.span("checkpoint"):
@@ -198,7 +199,6 @@ def train(  # noqa: C901 - the one function that is allowed to be long
                 break
             if looking:
                 log.record("beat", **standing())
-                log.events(live.say(text) for tell in tellers for text in tell())
                 live.show(step, plan.total, clock.seconds)
             if judging:
                 judge()
@@ -225,8 +225,9 @@ def _all(contexts: list[Any]) -> contextlib.AbstractContextManager[Any]:
     return stack
 
 
-def _only(updates: list[Update], recipe: Recipe) -> Update:
+def _only(updates: list[Update], recipe: Recipe, acting: list[Places]) -> Update:
     """The one way of updating; two cannot both be had."""
     if len(updates) > 1:
-        raise BadRecipe(f"only one method may do the update, not {len(updates)}: {recipe}")
+        names = [type(m).__name__ for m, one in zip(recipe.methods, acting, strict=True) if overrides(one, "update")]
+        raise BadRecipe(f"only one method may do the update, not {' and '.join(names)}: leave one of them out")
     return updates[0] if updates else plain_update

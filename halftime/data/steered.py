@@ -53,8 +53,8 @@ class Steered(Permuted):
     """An order that is decided when an epoch begins, from what the training has come to by then.
 
     Args:
-        decide: (seed, epoch, samples, now) -> the order of that epoch; `now` holds "progress" and whatever else
-            `told` was given.
+        decide: (seed, epoch, samples, now) -> the order of that epoch; `now` holds "progress", how far a "step" brings
+            it, and whatever else `told` was given.
         now: what holds before the training.
 
     Example:
@@ -70,7 +70,7 @@ class Steered(Permuted):
 
     def __init__(self, decide: Callable[[int, int, int, dict[str, Any]], Order], **now: Any) -> None:
         self.decide = decide
-        self.now: dict[str, Any] = {"progress": 0.0, **now}
+        self.now: dict[str, Any] = {"progress": 0.0, "step": 0.0, **now}
         self.then = dict(self.now)  # the same when the epoch that runs began
         self.lengths: list[int] = []  # of the epochs that have begun
         self.live = False  # whether it is asked for what is served, and not for a look
@@ -85,7 +85,8 @@ class Steered(Permuted):
 
     def told(self, **facts: Any) -> None:
         """Hear what the training has come to."""
-        self.now |= facts
+        step = facts.get("progress", 0.0) - self.now["progress"]
+        self.now |= {"step": step, **facts} if step > 0 else facts  # a batch that was not applied brings nothing
 
     def usual(self, seed: int, samples: int) -> int:
         """How many samples a budget counts as an epoch: all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from halftime.data.batch import describe, mapped, size, tensors
 from halftime.data.boxes import has_boxes
 from halftime.data.labels import classes_in
 from halftime.data.ranks import here
+from halftime.data.weights import Apart
 from halftime.errors import BadRecipe, BadWorkload, shorten
 from halftime.measure.score import apply
 from halftime.places import Method, overrides
@@ -26,8 +27,8 @@ _MEANING = {
     "images": "inputs that are images, [batch, channels, height, width]",
     "classes": "targets that are class numbers and a single loss",
     "labels": (
-        "targets that are class numbers, or zeros and ones for each output, and a single loss, "
-        "or boxes and a loss with `refocused(gamma)`"
+        "targets that are class numbers (for a softmax), or zeros and ones for each output (for a sigmoid), and one "
+        "loss, or boxes and a loss with `refocused(gamma)`"
     ),
     "movable": (
         'targets that follow their image: none that lies on it but "boxes" beside their "classes", and no "rotation"'
@@ -68,7 +69,9 @@ def inspect(workload: Workload, model: nn.Module, batch: tuple[Any, Any]) -> fro
         "cuda": any(t.is_cuda for t in tensors(inputs)),
         "images": any(t.ndim == 4 and t.is_floating_point() for t in tensors(inputs)),
         "classes": numbers,
-        "labels": numbers or (not several and _yes_or_no(outputs, targets)) or _refocusable(workload, targets),
+        "labels": numbers
+        or (not several and _yes_or_no(outputs, targets) and not _of_a_softmax(workload, outputs, targets, loss))
+        or _refocusable(workload, targets),
         "heads": several and len(loss) > 1,
         "movable": _follow(inputs, targets),
         "kinds": classes_in(mapped(targets, lambda t: t[0])) is not None,
@@ -85,12 +88,34 @@ def _yes_or_no(outputs: Any, targets: Any) -> bool:
     return bool(((targets == 0) | (targets == 1)).all())
 
 
+def _of_a_softmax(workload: Workload, outputs: Tensor, targets: Any, loss: Tensor) -> bool:
+    """Whether the loss stays what it is when all outputs of a sample are raised by as much."""
+    if bool(((outputs > 0) & (outputs < 1)).all()):  # shares already: their loss may not be asked beyond them
+        return False
+    return all(_meets(loss, partial(workload.loss, outputs + rise, targets)) for rise in (1.0, 2.0))
+
+
 def _is_mean(workload: Workload, outputs: Any, targets: Any, loss: Tensor) -> bool:
     """Whether the loss of a batch is the mean of those of its samples; a random one is not."""
-    try:
+
+    def alone() -> Tensor:
         rows = [mapped((outputs, targets), lambda t: t[i : i + 1]) for i in range(size(targets))]  # noqa: B023
-        alone = torch.stack([workload.loss(*row).reshape(()) for row in rows])
-        return bool(torch.allclose(alone.mean(), loss.reshape(()), rtol=1e-3, atol=1e-6))
+        return torch.stack([workload.loss(*row).reshape(()) for row in rows])
+
+    return _meets(loss, alone)
+
+
+def _is_mean_of_all(workload: Workload, model: nn.Module, batch: tuple[Any, Any]) -> bool:
+    """Whether that holds for a whole batch, taken apart as in training: two samples of one class weigh the same."""
+    with _looking(model):
+        outputs = apply(model, batch[0])
+        return _meets(workload.loss(outputs, batch[1]), partial(Apart(workload.loss), outputs, batch[1]))
+
+
+def _meets(loss: Tensor, others: Callable[[], Tensor]) -> bool:
+    """Whether the mean of others is this loss."""
+    try:
+        return bool(torch.allclose(others().mean(), loss.reshape(()), rtol=1e-4, atol=1e-6))
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, StopIteration):
         return False
 
@@ -117,6 +142,8 @@ def _follow(inputs: Any, targets: Any) -> bool:
 def check(workload: Workload, methods: tuple[Method, ...], model: nn.Module, batch: tuple[Any, Any]) -> None:
     """Try two samples of a batch, and refuse a method that needs what this workload or machine does not have, by name.
 
+    A method that also has `trial(model, outputs, losses)` is given theirs, and may refuse them itself.
+
     Raises:
         BadWorkload: what does not fit, in one line.
         BadRecipe: several devices, and a method that is not proved on them.
@@ -130,12 +157,18 @@ def check(workload: Workload, methods: tuple[Method, ...], model: nn.Module, bat
             )
     inputs, targets = mapped(batch[0], lambda t: t[:2]), mapped(batch[1], lambda t: t[:2])
     facts = inspect(workload, model, (inputs, targets))
+    if "mean" in facts and any("mean" in m.needs for m in methods) and not _is_mean_of_all(workload, model, batch):
+        facts -= {"mean"}
     for method in methods:
         for missing in sorted(method.needs - facts):
             raise BadWorkload(
                 f"{type(method).__name__} needs {_MEANING[missing]}, which {workload.name!r} does not have here: "
                 "leave it out of the recipe"
             )
+    for trial in [m.trial for m in methods if hasattr(m, "trial")]:
+        with _looking(model), torch.enable_grad(), suppress(RuntimeError):  # a layer may go back in training only
+            outputs = apply(model, inputs)
+            trial(model, outputs, workload.loss(outputs, targets))
     for method in (m for m in methods if overrides(m, "batch")):
         inputs, targets = method.batch(inputs, targets, 0.0)
         what = f"network or loss does not take what {type(method).__name__} makes of a batch"

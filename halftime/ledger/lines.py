@@ -42,6 +42,7 @@ class Writer:
         self._next = time.monotonic() + every
         self.depths: list[tuple[int, int]] = []  # step, batches that stood made; filled by who serves ahead
         self.standing: Callable[[], Record] = dict  # how far things are, for an end that nobody planned
+        self.telling: Callable[[], Iterable[str]] = list  # what happened since it was last asked
         self._file = self._open()
 
     def _open(self) -> int:
@@ -77,11 +78,13 @@ class Writer:
         return time.monotonic() >= self._next
 
     def flush(self, wait: bool = True) -> tuple[str, int] | None:
-        """Write the scalars; (key, step) of the first that is not finite, if any.
+        """Write what is to be told, and the scalars; (key, step) of the first that is not finite, if any.
 
         Args:
             wait: whether to wait for values still on the device; otherwise they are written the next time.
         """
+        for text in self.telling():
+            self.record("event", text=text)
         self._next = time.monotonic() + self.every
         self._copies.append(_Copy(self._waiting))
         self._waiting = []
@@ -131,11 +134,6 @@ class Writer:
         if durable:
             self._sync()
 
-    def events(self, texts: Iterable[str]) -> None:
-        """Write what methods have to tell."""
-        for text in texts:
-            self.record("event", text=text)
-
     def end(self, state: str, **content: Any) -> None:
         """Write the last record, with the digest of everything before it, and close."""
         self.flush()
@@ -163,12 +161,13 @@ class Writer:
             os.close(self._file)
 
     def _rescue(self) -> None:
-        """Write the scalars that can still be had: a device that failed gives out no more, and takes its own along."""
+        """Write what can still be had: a device that failed gives out no more, and takes its own along."""
         try:
             self.flush()
         except RuntimeError:
             self._waiting.clear()
             self._copies.clear()
+            self.telling = list
 
     def _sync(self) -> None:
         with writing(self.path):

@@ -122,8 +122,9 @@ class CutMix(Method):
     often: float = setting(0.5, above=0, high=1)
 
     slot: ClassVar[str] = "mixing"
-    after: ClassVar[tuple[str, ...]] = ("prior",)  # whose loss takes the two targets one by one
-    needs: ClassVar[frozenset[str]] = frozenset({"images", "classes"})
+    # a bad sample is left out before it gets into another; the loss of a prior takes the two targets one by one
+    after: ClassVar[tuple[str, ...]] = ("guard", "prior")
+    needs: ClassVar[frozenset[str]] = frozenset({"images", "classes", "movable"})
     choices: ClassVar = {"alpha": (0.5, 1.0), "often": (0.25, 0.5, 1.0)}
 
     def loss(self, loss: Loss, model: nn.Module) -> Loss:

@@ -21,12 +21,12 @@ from torch.optim import Optimizer
 
 from halftime.data.blame import Blame
 from halftime.errors import Diverged
-from halftime.overflow import in_32_bits, noting, overflow_hooks
+from halftime.overflow import agreed, in_32_bits, noting, overflow_hooks
 from halftime.places import Backward, ComputeLoss, Method, Places, Update, plain_backward, plain_update
 from halftime.settings import setting
-from halftime.snapshots import Snapshots
+from halftime.snapshots import Snapshots, rewinding
 
-COUNTS = ("rate", "first", "steps", "bad", "row", "refused")  # what a guard counts, and stores
+COUNTS = ("rate", "steps", "bad", "row", "refused")  # what a guard counts, and stores
 MOST, FEW, MEMORY = 0.01, 5, 64  # share of steps that may be bad, and how many always; losses remembered
 
 
@@ -55,7 +55,7 @@ class StepGuard:
     def __init__(self, model: nn.Module, optimizer: Optimizer, spike: float = 3.0, every: int = 25) -> None:
         self.model, self.optimizer, self.spike, self.every = model, optimizer, spike, every
         self.losses = deque[float](maxlen=MEMORY)
-        self.rate, self.first, self._loss = 1.0, 0.0, 0.0
+        self.rate, self._loss = 1.0, 0.0
         self.steps, self.bad, self.row, self.refused = 0, 0, 0, 0
         self.raised, self.told = list[str](), list[str]()  # layers that compute in 32 bits by now; what happened
         self.snapshots, self._buffers = Snapshots(model, optimizer), [*model.buffers()]
@@ -68,7 +68,7 @@ class StepGuard:
         if self.steps % self.every == 0 and not self.row + self.refused:  # once at each count of steps: harm stays out
             self.snapshots.keep()
             self._buffers = [*self.model.buffers()]
-        before = torch.get_rng_state(), [b.clone() for b in self._buffers]
+        before = rewinding(self.model), [b.clone() for b in self._buffers]
         why = self._why_not(compute_loss, update)
         if why and (why := self._once_more(why, compute_loss, update, before)):
             self._put_back(before)
@@ -80,7 +80,6 @@ class StepGuard:
         if self._applied:
             self.losses.append(self._loss)
             self.steps, self.row = self.steps + 1, 0
-            self.first = max(self.first, self._loss) if self.steps <= FEW else self.first
         return self._applied
 
     def _once_more(self, why: str, compute_loss: ComputeLoss, update: Update, before: Any) -> str:
@@ -91,9 +90,9 @@ class StepGuard:
             found: list[str] = []
             with overflow_hooks(self.model, found):
                 again = self._why_not(compute_loss, update)
-            if not again or not found:
+            if not again or not (layer := agreed(self.model, found)):
                 break
-            raised[found[0]] = in_32_bits(self.model.get_submodule(found[0]))
+            raised[layer] = in_32_bits(self.model.get_submodule(layer))
         if again:
             [undo() for undo in raised.values()]
             return again
@@ -121,14 +120,14 @@ class StepGuard:
         grads = [] if scaled else [p.grad for p in self.model.parameters() if p.grad is not None]
         self._loss = size = float(loss)
         size = float(torch.stack(torch._foreach_norm(grads)).sum()) if grads else size
-        most = max((*self.losses, self.first))
+        most = max(self.losses, default=0.0)
         if not math.isfinite(self._loss + size):
             raise _Bad(f"the loss is {self._loss:g}, the gradient {size:g}")
         if self.steps >= FEW and self._loss > self.spike * most > 0:
             raise _Bad(f"the loss leapt to {self._loss:.3g} from {most:.3g} at most")
 
-    def _put_back(self, before: tuple[Tensor, list[Tensor]]) -> None:
-        torch.set_rng_state(before[0])
+    def _put_back(self, before: tuple[Callable[[], None], list[Tensor]]) -> None:
+        before[0]()
         torch._foreach_copy_(self._buffers, before[1]) if before[1] else None
 
     def _skip(self, why: str, samples: Any) -> None:

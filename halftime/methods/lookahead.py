@@ -78,6 +78,7 @@ class Lookahead(Method):
 
     slot: ClassVar[str] = "lookahead"
     devices: ClassVar[tuple[str, ...]] = ("replicate",)
+    after: ClassVar[tuple[str, ...]] = ("prior",)  # the slow weights begin where it sets the bias
     choices: ClassVar = {"every": (5, 10), "share": (0.5, 0.8)}
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

@@ -113,7 +113,8 @@ class MixUp(Method):
     alpha: float = setting(0.2, above=0)
 
     slot: ClassVar[str] = "mixing"
-    after: ClassVar[tuple[str, ...]] = ("prior",)  # whose loss takes the two targets one by one
+    # a bad sample is left out before it gets into another; the loss of a prior takes the two targets one by one
+    after: ClassVar[tuple[str, ...]] = ("guard", "prior")
     needs: ClassVar[frozenset[str]] = frozenset({"images", "classes"})
     choices: ClassVar = {"alpha": (0.1, 0.2, 0.4)}
 

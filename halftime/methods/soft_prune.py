@@ -1,8 +1,7 @@
-"""Leave out some of the samples that are learned already, other ones in each epoch, and weigh the rest so that the sum
-of gradients stays what it was.
+"""Leave out some of what is learned already, and weigh the rest so that the sum of gradients stays what it was.
 
 What: of the samples whose last loss is below the mean, a share is left out by lot in each epoch; those of them that
-stay count more, by as much as keeps the expected gradient. The last part of the training is on everything.
+stay count more, by as much as keeps the expected gradient. No epoch that reaches into the last part leaves any out.
 Paper: Qin et al. 2024, "InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning".
 Costs: the loss is computed for each sample; helpers that load ahead start anew in each epoch.
 Fails when: a training is a few epochs only, or the loss of a batch is not the mean over its samples.
@@ -87,30 +86,32 @@ class Pruned(Steered):
         order: of the samples that stay.
         samples: how many there are.
         share: see `kept`.
-        until: the progress from which nothing is left out.
+        until: the progress from which nothing is left out; nor is it in an epoch that would reach there.
         random: whether any samples, as many, may be left out instead of those with small losses.
+        size: samples in a step.
 
     Example:
         >>> from halftime.data.order import shuffled
         >>> order = Pruned(shuffled, 4, share=0.999999)
-        >>> order.live = True
         >>> order.length(0, 0, 4), order.hear(torch.arange(4), torch.tensor([0.1, 0.2, 3.0, 3.0]))
         (4, None)
         >>> sorted(order(0, 1, 4).tolist()), order.weights(torch.tensor([2, 3])).tolist()
         ([2, 3], [1.0, 1.0])
     """
 
-    def __init__(self, order: Order, samples: int, share: float = 0.5, until: float = 0.875, random: bool = False):
-        self.base, self.share, self.until, self.random = order, share, until, random
+    def __init__(
+        self, order: Order, samples: int, share: float = 0.5, until: float = 0.875, random: bool = False, size: int = 1
+    ) -> None:
+        self.base, self.share, self.until, self.random, self.size = order, share, until, random, size
         super().__init__(self._decide, scores=torch.full((samples,), torch.nan), easy=torch.zeros(samples).bool())
 
     def _decide(self, seed: int, epoch: int, samples: int, now: dict[str, Any]) -> Order:
         scores = now["scores"].to("cpu")
-        if now["progress"] >= self.until:
-            scores = torch.full_like(scores, torch.nan)
         easy = prunable(shuffled_scores(scores, seed, epoch) if self.random else scores)
-        now["easy"] = easy
         ids = kept(easy, uniform(torch.arange(samples), seed, epoch, 11), self.share)
+        if now["progress"] + now["step"] * (len(ids) // self.size) > self.until - 1e-9:  # its last step lies beyond
+            easy, ids = torch.zeros_like(easy), torch.arange(samples)
+        now["easy"] = easy
         return Subset(self.base, ids) if len(ids) < samples else self.base
 
     def weights(self, ids: Tensor) -> Tensor:
@@ -129,7 +130,7 @@ def softly_pruned(feed: Feed, share: float = 0.5, until: float = 0.875, random: 
     Args:
         feed: samples and their order.
         share: how likely a sample with a loss below the mean is left out of an epoch.
-        until: the progress from which nothing is left out.
+        until: the progress from which nothing is left out; nor is it in an epoch that would reach there.
         random: whether any samples, as many, may be left out instead.
 
     Returns:
@@ -140,7 +141,7 @@ def softly_pruned(feed: Feed, share: float = 0.5, until: float = 0.875, random: 
         >>> sorted(softly_pruned(Feed(Tensors(torch.arange(4)), 2, seed=0))[0].indices(epoch=0).tolist())
         [0, 1, 2, 3]
     """
-    order = Pruned(feed.order, len(feed.dataset), share, until, random)
+    order = Pruned(feed.order, len(feed.dataset), share, until, random, feed.batch_size)
     return by_epoch(feed, order), order
 
 
@@ -190,8 +191,7 @@ class _Pruning(Places):
         return inputs, self.tag
 
     def after_step(self, progress: float) -> None:
-        ids = self.feed.served.ids
-        self.order.hear(ids, self.tag["losses"].view(len(ids), -1).mean(1))
+        self.order.hear(self.feed.served.ids, self.tag["losses"].view(len(self.feed.served.ids), -1).mean(1))
 
     def state_dict(self) -> dict[str, Any]:
         return self.order.state_dict()

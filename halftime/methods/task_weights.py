@@ -24,7 +24,6 @@ from halftime.heads import HeadWeights, Rows, Weighing, added, graph_kept, head_
 from halftime.places import ComputeLoss, Method, Places, Update
 from halftime.settings import setting
 
-WANTED = "a network whose output is a dict, by head: take 'dwa'"
 LEAST, TINY = 1e-3, 1e-12  # the smallest weight of gradnorm; what divides where a loss or a pull is gone
 
 
@@ -53,24 +52,21 @@ class Uncertainty(HeadWeights):
     def weighed(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The losses, each times its weight; what the variances learn from is added, with the value zero."""
         if odd := set(losses) - set(self.heads):
-            raise BadWorkload(f"the loss {min(odd)!r} has no head: the network's are {', '.join(self.heads)}: take dwa")
+            raise BadWorkload(f"TaskWeights: 'uncertainty' needs a head called {min(odd)!r}, as a loss is: take 'dwa'")
         first, logs = not len(self.seen), dict(zip(self.heads, self.logs, strict=True))
         self.note(losses)
-        shares = torch.softmax(torch.stack([-logs[name].detach() for name in losses]), 0)
-        self.weights = len(losses) * shares
+        self.weights = len(losses) * torch.softmax(torch.stack([-logs[name].detach() for name in losses]), 0)
         learning = {n: (-logs[n]).exp() * loss.detach() + 0.5 * first * logs[n] for n, loss in losses.items()}
-        pairs = zip(self.weights, losses.items(), strict=True)
-        return {name: weight * loss + (learning[name] - learning[name].detach()) for weight, (name, loss) in pairs}
+        each = zip(losses.items(), self.weights, strict=True)
+        return {n: w * loss + (learning[n] - learning[n].detach()) for (n, loss), w in each}
 
     def state(self) -> dict[str, Any]:
         """What must survive a stop."""
         return {**super().state(), "logs": [log.detach() for log in self.logs]}
 
-    @torch.no_grad()
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
         """Take back what `state` returned."""
-        for log, kept in zip(self.logs, state.pop("logs"), strict=True):
-            log.copy_(kept)
+        torch._foreach_copy_([log.detach() for log in self.logs], state.pop("logs"))
         super().restore(state, device)
 
 
@@ -182,14 +178,18 @@ class TaskWeights(Method):
     needs: ClassVar[frozenset[str]] = frozenset({"heads"})
     choices: ClassVar = {"rule": ("uncertainty", "dwa", "gradnorm")}
 
+    def trial(self, model: nn.Module, outputs: Any, losses: Mapping[str, Tensor]) -> None:
+        """Weigh the losses of two samples once: what the first step would refuse is refused before it."""
+        if self.rule != "dwa":
+            heads = [*getattr(outputs, "keys", list)()]
+            (GradNorm(model.parameters()) if self.rule == "gradnorm" else Uncertainty(heads)).weighed(losses)
+
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:
         if self.rule == "dwa":
             return Weighing(DynamicAverage(self.every), feed.device, "TaskWeights")
         if self.rule == "gradnorm":
             return _Measuring(GradNorm(model.parameters(), self.alpha, self.lr), feed.device, "TaskWeights")
-        if not (heads := heads_of(model, split(on_device(feed.look(), feed.device))[0])):
-            raise BadWorkload(f"TaskWeights: rule 'uncertainty' needs {WANTED}")
-        rule = Uncertainty(heads, feed.device)
+        rule = Uncertainty(heads_of(model, split(on_device(feed.look(), feed.device))[0]), feed.device)
         optimizer.add_param_group({"params": rule.logs, "lr": self.lr, "weight_decay": 0.0})
         return Weighing(rule, feed.device, "TaskWeights")
 

@@ -57,7 +57,8 @@ def fit(own: dict[str, Tensor], stored: dict[str, Tensor]) -> Fit:
 
     Args:
         own: the network's `state_dict()`.
-        stored: the weights; names may have what wrappers put before them, such as "module.".
+        stored: the weights; where there is none of the very name, what wrappers put before it, such as "module.",
+            counts for nothing.
 
     Returns:
         What goes where.
@@ -66,10 +67,10 @@ def fit(own: dict[str, Tensor], stored: dict[str, Tensor]) -> Fit:
         >>> fit(nn.Linear(3, 2).state_dict(), {"module.weight": torch.zeros(2, 3), "module.bias": torch.zeros(5)})
         Fit: 1 loaded, 0 adapted, 1 left fresh (bias: stored as 5, wanted 2), 0 unused
     """
-    bare = {_bare(name): tensor for name, tensor in stored.items()}
-    result = Fit({}, {}, {}, [name for name in bare if name not in {_bare(n) for n in own}])
+    bare = {_bare(name): tensor for name, tensor in stored.items() if name not in own}
+    result = Fit({}, {}, {}, [name for name in bare if name not in {_bare(n) for n in own.keys() - stored.keys()}])
     for name, mine in own.items():
-        found = bare.get(_bare(name))
+        found = stored.get(name, bare.get(_bare(name)))  # a prefix may be all that tells two networks apart
         if found is None:
             result.left[name] = "not stored"
         elif found.shape == mine.shape:

@@ -49,6 +49,8 @@ def summary(run: Run) -> str:
         lines.append(f"  target {target:g}: {bracket(run.hit)}" + " of training" * bool(run.hit))
     if run.score is not None:
         lines.append(f"  final score {run.score:.4f} after {run.steps} steps, {run.seconds:.1f} s of training")
+    if run.tried > run.steps:  # left out by loss scaling, or by a guard
+        lines.append(f"  {run.tried - run.steps} of {run.tried} batches were not applied")
     if run.evaluations and run.evaluations[-1].scores:
         lines.append("  " + ", ".join(f"{name} {value:.4f}" for name, value in run.evaluations[-1].scores.items()))
     spans = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.spans.items() if seconds >= 0.05)

@@ -12,7 +12,7 @@ import halftime as ht
 from halftime.errors import HalftimeError
 from halftime.methods import ALL, SGD, MultiDevice
 
-from .tasks import setting_of, task
+from .tasks import FP16, TRAIN, setting_of, task
 
 
 def quiet_network() -> torch.nn.Module:
@@ -40,9 +40,23 @@ def what(kind: str, how: str, steps: int = 7) -> ht.Recipe:
     return ht.Recipe([*methods, *optimizer, MultiDevice(how=how)], steps=steps, batch_size=16)
 
 
+def overflowing() -> ht.Workload:
+    """One sample makes the first layer overflow in 16 bits; in 32, the norm behind it copes with that."""
+    images = TRAIN[0].clone()
+    images[17] *= 1e6
+
+    def network() -> torch.nn.Module:
+        first, last = torch.nn.Linear(64, 8), torch.nn.Linear(8, 3)
+        return torch.nn.Sequential(torch.nn.Flatten(), first, torch.nn.LayerNorm(8), torch.nn.ReLU(), last)
+
+    return task(model=network, train=(images, TRAIN[1]), evaluations=2)
+
+
 def main(folder: Path, jobs: list[list[str]]) -> None:
     """Train each of (method, how), and write its record or the reason why not to a file of its rank."""
     torch.set_num_threads(1)
+    guarded = what("Guard", "replicate").plus(FP16)  # a rank alone sees the overflow, and all must do the same about it
+    ht.train(overflowing(), guarded, seed=3, device="cpu", ledger=folder / "overflow", quiet=True)
     found = []
     for kind, how in jobs:
         try:

@@ -50,6 +50,7 @@ from halftime.methods import (
     Whitening,
 )
 from halftime.methods.test_time_flip import MirrorJudge
+from halftime.places import Places
 
 from .tasks import (
     DEVICES,
@@ -305,6 +306,30 @@ def test_all_pairs_run_or_are_refused_by_name(device: str, tmp_path: Path) -> No
     assert by_name == UNKERNELLED | UNLIKE | APART
     assert ran + refused + len(by_name) + unmet == len(ALL) * (len(ALL) - 1) // 2
     assert ran > refused > 0
+
+
+def owns(method: ht.Method, *places: str) -> bool:
+    """Whether what acts for a method takes part in one of these places, by the classes that its file knows."""
+    kinds = [k for k in vars(importlib.import_module(type(method).__module__)).values() if isinstance(k, type)]
+    return any(issubclass(k, Places) and getattr(k, p) is not getattr(Places, p) for k in kinds for p in places)
+
+
+STEPPING = [m for m in ON_CPU if owns(m, "update", "attempt", "after_step") and m.slot != FP16.slot]
+
+
+@pytest.mark.parametrize("stepping", STEPPING, ids=name)
+def test_who_takes_part_in_a_step_does_so_under_loss_scaling_or_is_refused_by_name(
+    stepping: ht.Method, tmp_path: Path
+) -> None:
+    assert len(STEPPING) >= 9
+    what = recipe(stepping, FP16, steps=4)
+    if owns(stepping, "update"):
+        with pytest.raises(BadRecipe, match=f"not {name(stepping)} and {name(FP16)}: leave one of them out"):
+            trained(task(), what, tmp_path)
+        return
+    run = trained(task(), what, tmp_path)
+    assert all(t.isfinite().all() for t in weights(run).values())
+    assert run.steps == 4
 
 
 def lists() -> ht.Workload:

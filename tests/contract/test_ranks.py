@@ -109,6 +109,15 @@ def test_one_rank_writes_and_the_scaling_efficiency_is_told(together: tuple[Path
     assert run.intact
 
 
+def test_a_layer_that_overflows_on_one_rank_is_raised_on_all(together: tuple[Path, list[list[Any]]]) -> None:
+    (folder,) = ht.Ledger(together[0] / "overflow").runs
+    run = ht.Run.load(folder)
+    assert run.state == "finished", run.reason
+    assert run.steps == 7
+    (line,) = [text for text in run.events if "a step was bad" in text]
+    assert line.endswith("good with 1 in 32 bits")
+
+
 def test_alone_it_is_the_bare_loop(tmp_path: Path) -> None:
     plain = ht.Recipe([SGD(lr=0.1)], steps=6, batch_size=16)
     for how in ("replicate", "shard"):

@@ -162,6 +162,44 @@ def test_a_device_that_failed_still_gets_an_end(path, monkeypatch, flushed):
     assert [r["values"] for r in records if r.get("key") == "wait"] == [[0.25]]  # what the host knew is kept
 
 
+def test_what_is_to_be_told_is_written_at_each_flush_and_with_whatever_end(path):
+    told = ["begun"]
+
+    def telling():
+        found, told[:] = [*told], []
+        return found
+
+    def work():
+        with Writer(path) as log:
+            log.telling = telling
+            log.flush()
+            told.append("broken")
+            raise ValueError("a reason")
+
+    with pytest.raises(ValueError, match="a reason"):
+        work()
+    records, intact = read(path)
+    assert intact is True
+    assert [r.get("text", r["kind"]) for r in records] == ["begun", "broken", "end"]
+
+
+def test_who_cannot_tell_any_more_does_not_keep_the_end_from_being_written(path):
+    def dead():
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    def work():
+        with Writer(path) as log:
+            log.telling = dead
+            log.scalar("loss", 1.0, 1)
+            raise ValueError("a reason")
+
+    with pytest.raises(ValueError, match="a reason"):
+        work()
+    records, intact = read(path)
+    assert intact is True
+    assert (records[-1]["state"], records[-1]["reason"]) == ("failed", "a reason")
+
+
 def test_a_line_that_was_torn_by_a_full_disk_does_not_spoil_the_next(path, monkeypatch):
     real, left = os.write, 40
 

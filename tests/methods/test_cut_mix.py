@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+import halftime as ht
 from halftime.data.feed import Feed, Tensors
-from halftime.errors import BadValue
-from halftime.methods import CutMix
+from halftime.errors import BadValue, BadWorkload
+from halftime.methods import CutMix, FocalPrior, Guard, MixUp
 from halftime.methods.cut_mix import box_at, kept_share, pasted, pasting
+from tests.contract.tasks import recipe, task, trained
 
 
 def test_the_share_counts_the_pixels_that_were_kept() -> None:
@@ -46,6 +49,24 @@ def test_the_share_of_changed_batches_is_the_one_asked_for() -> None:
     changed = sum(pasting(0, step, 0.3) for step in range(4000)) / 4000
     assert abs(changed - 0.3) < 5 * (0.3 * 0.7 / 4000) ** 0.5
     assert all(pasting(0, step, 1.0) for step in range(100))
+
+
+def test_targets_that_lie_on_the_image_are_refused_by_name(tmp_path: Path) -> None:
+    images, maps = torch.randn(32, 1, 8, 8), torch.randint(3, (32, 8, 8))
+    dense = task(
+        model=lambda: nn.Conv2d(1, 3, 1), train=(images, maps), valid=(images, maps),
+        score=lambda outputs, targets: (outputs.argmax(1) == targets).float().mean((1, 2)),
+    )  # fmt: skip
+    with pytest.raises(BadWorkload, match=r"^CutMix needs targets that follow their image"):
+        trained(dense, recipe(CutMix()), tmp_path)
+    assert ht.Ledger(tmp_path).runs == []
+    assert trained(dense, recipe(MixUp()), tmp_path).state == "finished"  # whole images are blended, and whole maps
+
+
+@pytest.mark.parametrize("mixing", [CutMix(), MixUp()], ids=lambda m: type(m).__name__)
+def test_a_guard_sees_samples_before_they_are_mixed(mixing: ht.Method) -> None:
+    names = [type(m).__name__ for m in recipe(mixing, Guard(), FocalPrior()).methods]
+    assert names.index(type(mixing).__name__) > max(names.index("Guard"), names.index("FocalPrior"))
 
 
 def test_what_acts_pairs_the_targets_in_unchanged_batches_too() -> None:

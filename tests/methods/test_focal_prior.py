@@ -107,6 +107,18 @@ def test_a_sigmoid_head_is_served_and_numbers_are_refused(tmp_path: Path) -> Non
         trained(soft, run.recipe, tmp_path)
 
 
+def test_one_hot_targets_of_a_softmax_are_refused_and_not_made_a_sigmoids(tmp_path: Path) -> None:
+    yes = tuple((images, one_hot(kinds, 3).float()) for images, kinds in (TRAIN, VALID))
+    score = lambda outputs, targets: (outputs.argmax(1) == targets.argmax(1)).float()  # noqa: E731
+    softmax = task(train=yes[0], valid=yes[1], score=score)
+    with pytest.raises(
+        ht.InputError, match=r"^FocalPrior needs targets that are class numbers \(for a softmax\)"
+    ) as error:
+        trained(softmax, ht.Recipe([SGD(), FocalPrior()], steps=4, batch_size=16), tmp_path)
+    assert "\n" not in str(error.value)
+    assert ht.Ledger(tmp_path).runs == []
+
+
 def test_an_average_begins_at_the_prior_and_mixing_comes_after(tmp_path: Path) -> None:
     recipe = ht.Recipe([EMA(), CutMix(), FocalPrior(), SGD()], steps=1)
     names = [type(m).__name__ for m in recipe.methods]

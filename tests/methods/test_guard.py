@@ -14,8 +14,8 @@ from halftime.data.batch import suspects
 from halftime.data.feed import Tensors
 from halftime.errors import Diverged
 from halftime.methods import SGD, AlternatingFlip, Guard, HardExamples, MixedPrecision, OneCycle, Packed, SoftPrune
-from halftime.methods.guard import FEW, StepGuard
-from tests.contract.tasks import TRAIN, recipe, same, task, trained, weights
+from halftime.methods.guard import FEW, MEMORY, StepGuard
+from tests.contract.tasks import DEVICES, TRAIN, recipe, same, task, trained, weights
 
 NAN = float("nan")
 
@@ -104,6 +104,70 @@ def test_a_leap_of_the_loss_is_not_applied() -> None:
         guard.step(on(net, batch(number)))
     assert not guard.step(on(net, batch(8) * 100))
     assert "leapt" in guard.told[0]
+
+
+def follows(losses: list[float]) -> list[str]:
+    """What a guard tells of steps with these losses."""
+    net = nn.Linear(1, 1)
+    guard = StepGuard(net, torch.optim.SGD(net.parameters(), lr=0.0))
+    for value in losses:
+        guard.step(lambda backward, value=value: backward(net(torch.ones(1)).sum() * 0.0 + value))
+    return guard.told
+
+
+def test_late_in_a_training_a_leap_is_one_beyond_the_last_losses_and_not_beyond_the_first() -> None:
+    falling = [2.3 * 0.99**step for step in range(MEMORY + 200)]
+    assert follows(falling) == []
+    (line,) = follows([*falling, 10 * falling[-1], falling[-1]])
+    assert 10 * falling[-1] < falling[0]
+    assert "the loss leapt to" in line
+
+
+def test_a_noisy_loss_that_falls_is_no_alarm() -> None:
+    noise = torch.randn(2000, generator=torch.Generator().manual_seed(0)).mul(0.5).exp().tolist()
+    assert follows([2.3 * 0.997**step * much for step, much in enumerate(noise)]) == []
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_second_try_draws_what_the_first_one_drew(device: str) -> None:
+    net = nn.Linear(1, 1).to(device)
+    guard, drawn = StepGuard(net, torch.optim.SGD(net.parameters(), lr=0.1)), list[tuple[float, float]]()
+
+    def compute_loss(backward: Any) -> None:
+        drawn.append((float(torch.rand(1)), float(torch.rand(1, device=device))))
+        backward(net(torch.ones(1, device=device)).sum() * (NAN if len(drawn) == 1 else 1.0))
+
+    assert guard.step(compute_loss)
+    assert len(drawn) == 2
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize("own", [[], ["2"]], ids=["found none", "found a later one"])
+def test_of_several_ranks_all_raise_the_layer_that_one_of_them_found_first(
+    own: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, said = ["", "0", "1", "2"], list[int]()
+
+    def smallest(place: Tensor, how: Any) -> None:  # the other rank's batch overflows in its first layer
+        assert how == torch.distributed.ReduceOp.MIN
+        said.append(int(place))
+        place.clamp_(max=names.index("0"))
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", smallest)
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    guard, calls = StepGuard(net, torch.optim.SGD(net.parameters(), lr=1e-3)), list[int]()
+
+    def compute_loss(backward: Any) -> None:
+        calls.append(1)
+        with torch.autocast("cpu", torch.float16):
+            out = net[2](torch.full((2, 8), 1e6 if own and len(calls) == 2 else 1.0))
+        backward(out.float().mean() * (NAN if len(calls) < 3 else 1.0))  # the loss of all ranks
+
+    assert guard.step(compute_loss)
+    assert len(calls) == 3
+    assert guard.raised == ["0"]
+    assert said == [names.index(own[0]) if own else len(names)]
 
 
 def test_it_gives_up_with_the_reason() -> None:
@@ -265,3 +329,10 @@ def test_without_a_guard_float16_says_when_a_loss_was_no_number(tmp_path: Path) 
     assert run.tried > run.steps
     assert any("its loss is no number" in text for text in run.events)
     assert trained(task(model=plain), what, tmp_path).events == ()
+
+
+def test_what_a_guard_told_before_it_gave_up_stands_in_the_record(tmp_path: Path) -> None:
+    run = trained(task(loss=lambda outputs, targets: outputs.sum() * NAN), recipe(Guard(), SGD(lr=0.1)), tmp_path)
+    assert run.state == "failed"
+    assert len([text for text in run.events if text.startswith("skipped a batch")]) == FEW + 1
+    assert run.intact

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from halftime.data.feed import Feed, Tensors
 from halftime.data.weights import Apart, tagged, weighed
 from halftime.errors import BadWorkload
 from halftime.methods import SGD, FastLoader, FocalPrior, LabelSmoothing, MixUp, SoftPrune
-from halftime.methods.soft_prune import Pruned, kept, prunable, softly_pruned, weights_of
+from halftime.methods.soft_prune import Pruned, _Pruning, kept, prunable, softly_pruned, weights_of
 from tests.conftest import make_task
 from tests.contract.tasks import TRAIN, Interrupting, same, task, terminate, trained, weights
 
@@ -73,11 +74,34 @@ def test_the_last_part_is_on_everything_and_weighs_nothing() -> None:
     order.live = True
     order.length(0, 0, 8)
     order.hear(torch.arange(8), torch.tensor([0.1] * 6 + [9.0] * 2))
-    order.told(progress=0.49)
+    for step in range(5):
+        order.told(progress=0.05 * step)
     assert order.length(0, 1, 8) < 8
-    order.told(progress=0.5)
+    order.told(progress=0.25)
+    order.told(progress=0.4)  # now a step is long: with any two samples the epoch would end beyond
     assert order.length(0, 2, 8) == 8
     assert order.weights(torch.arange(8)).tolist() == [1.0] * 8
+
+
+@pytest.mark.parametrize("until", [0.5, 0.7, 0.875])
+def test_in_a_run_of_few_epochs_the_last_part_is_on_everything(
+    until: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, int, bool]] = []
+    plain = _Pruning.batch
+
+    def noted(self: _Pruning, inputs: Any, targets: Any, progress: float) -> tuple[Any, Any]:
+        made = plain(self, inputs, targets, progress)
+        seen.append((progress, self.order.lengths[-1], bool((self.tag["weights"] == 1.0).all())))
+        return made
+
+    monkeypatch.setattr(_Pruning, "batch", noted)
+    trained(task(), ht.Recipe([SGD(lr=0.1), SoftPrune(share=0.6, until=until)], epochs=3, batch_size=16), tmp_path)
+    last = [(length, alike) for progress, length, alike in seen if progress >= until]
+    assert len(seen) == 18
+    assert len(last) >= 2
+    assert set(last) == {(96, True)}
+    assert until == 0.5 or any(length < 96 for _, length, _ in seen)  # earlier there is time to leave samples out
 
 
 def test_the_control_leaves_out_as_many_by_lot() -> None:

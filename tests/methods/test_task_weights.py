@@ -178,9 +178,44 @@ def test_losses_without_heads_can_have_the_rules_that_need_no_names(tmp_path: Pa
     bare = task(name="bare", model=Bare, loss=two)
     for rule in ("dwa", "gradnorm"):
         assert trained(bare, recipe(TaskWeights(rule=rule), steps=4), tmp_path).state == "finished"
-    with pytest.raises(BadWorkload, match=r"^TaskWeights: rule 'uncertainty' needs a network whose output is a dict"):
+    with pytest.raises(BadWorkload, match=r"^TaskWeights: 'uncertainty' needs a head called 'kind', as a loss is"):
         trained(bare, recipe(TaskWeights()), tmp_path / "refused")
-    assert not (tmp_path / "refused").exists() or not ht.Ledger(tmp_path / "refused").runs
+    assert ht.Ledger(tmp_path / "refused").runs == []
+
+
+class Boxed(nn.Module):
+    """Outputs that are called otherwise than the losses, as a detector has them."""
+
+    def __init__(self, shared: bool) -> None:
+        super().__init__()
+        self.trunk = nn.Linear(64, 3)
+        self.others = self.trunk if shared else nn.Linear(64, 3)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        flat = images.flatten(1)
+        return {"classes": self.trunk(flat), "boxes": self.others(flat)}
+
+
+def heat_and_boxes(outputs: dict[str, Tensor], kinds: Tensor) -> dict[str, Tensor]:
+    return {"heat": nn.functional.cross_entropy(outputs["classes"], kinds), "boxes": outputs["boxes"].square().mean()}
+
+
+@pytest.mark.parametrize(
+    ("rule", "shared", "said"),
+    [
+        ("uncertainty", True, r"^TaskWeights: 'uncertainty' needs a head called 'heat', as a loss is: take 'dwa'$"),
+        ("gradnorm", False, r"^TaskWeights: rule 'gradnorm' needs a matrix that all heads reach: take 'dwa'$"),
+    ],
+)
+def test_losses_that_a_rule_cannot_weigh_are_refused_before_anything_is_written(
+    rule: str, shared: bool, said: str, tmp_path: Path
+) -> None:
+    score = lambda outputs, kinds: ht.accuracy(outputs["classes"], kinds)  # noqa: E731
+    found = task(name="boxed", model=lambda: Boxed(shared), loss=heat_and_boxes, score=score)
+    with pytest.raises(BadWorkload, match=said):
+        trained(found, recipe(TaskWeights(rule=rule)), tmp_path)
+    assert ht.Ledger(tmp_path).runs == []
+    assert trained(found, recipe(TaskWeights(rule="dwa")), tmp_path).state == "finished"
 
 
 def test_gradnorm_says_when_the_heads_share_no_matrix() -> None:
@@ -199,7 +234,7 @@ def test_a_trunk_that_was_frozen_before_a_stop_is_not_looked_for_again(tmp_path:
 
 
 def test_a_loss_that_is_no_head_is_named() -> None:
-    with pytest.raises(BadWorkload, match="the loss 'c' has no head: the network's are a, b"):
+    with pytest.raises(BadWorkload, match="needs a head called 'c', as a loss is"):
         Uncertainty(["a", "b"]).weighed({"a": torch.tensor(1.0), "c": torch.tensor(1.0)})
 
 

@@ -58,6 +58,17 @@ def test_a_grey_image_gets_from_the_adapted_layer_what_its_colours_got() -> None
     assert torch.allclose(back(image.expand(-1, 3, -1, -1)), grey(image), atol=1e-5)
 
 
+def test_a_student_and_a_teacher_of_one_shape_each_get_their_own() -> None:
+    own = {"network.weight": torch.zeros(2), "model.weight": torch.zeros(2), "weight": torch.zeros(2)}
+    stored = {name: torch.full((2,), float(i)) for i, name in enumerate(own, 1)}
+    report = fit(own, stored)
+    assert {name: t.tolist() for name, t in report.loaded.items()} == {name: t.tolist() for name, t in stored.items()}
+    assert report.unused == []
+    alone = fit(own, {"model.weight": torch.ones(2)})  # what has its very name there goes nowhere else
+    assert list(alone.loaded) == ["model.weight"]
+    assert alone.left == {"network.weight": "not stored", "weight": "not stored"}
+
+
 def test_what_has_no_place_is_said() -> None:
     report = fit(nn.Linear(2, 2).state_dict(), {"weight": torch.zeros(2, 2), "extra": torch.zeros(1)})
     assert report.unused == ["extra"]
@@ -76,6 +87,13 @@ def test_a_run_starts_from_the_file_after_other_initial_weights_and_says_so(tmp_
     what = ht.Recipe([SGD(lr=1e-12, momentum=0.0), Kaiming(), WarmStart(source=str(STORED))], steps=1)
     run = trained(task(), what, tmp_path, seed=9)
     assert torch.allclose(weights(run)["0.weight"], read_weights(str(STORED))["0.weight"], atol=1e-6)
+    assert run.events == ("WarmStart: 9 loaded, 0 adapted, 0 left fresh, 0 unused",)
+
+
+def test_what_it_did_is_told_of_a_run_that_fails_at_once_too(tmp_path: Path) -> None:
+    what = ht.Recipe([SGD(), WarmStart(source=str(STORED))], steps=4, batch_size=16)
+    run = trained(task(loss=lambda outputs, targets: outputs.sum() * float("nan")), what, tmp_path)
+    assert run.state == "failed"
     assert run.events == ("WarmStart: 9 loaded, 0 adapted, 0 left fresh, 0 unused",)
 
 
