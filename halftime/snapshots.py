@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -64,31 +63,33 @@ class Snapshots:
         return [t.detach() for t in (*self.model.parameters(), *self.model.buffers(), *state)]
 
 
-def rewinding(model: nn.Module) -> Callable[[], None]:
-    """Note where the generators stand from which a step draws: that of the processor, and that of a CUDA device.
+class Generators:
+    """The generators from which a step draws: that of the processor, and that of a CUDA device.
 
     Args:
-        model: lies on the device.
-
-    Returns:
-        What puts them back there, any number of times.
+        device: where the network lies.
 
     Example:
-        >>> rewind = rewinding(nn.Linear(1, 1))
-        >>> first = torch.rand(3)
-        >>> rewind()
+        >>> generators = Generators(torch.device("cpu"))
+        >>> before, first = generators.states(), torch.rand(3)
+        >>> generators.put_back(before)
         >>> torch.equal(first, torch.rand(3))
         True
     """
-    device, states = next(model.parameters()).device, [torch.get_rng_state()]
-    states += [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
 
-    def rewind() -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device if device.type == "cuda" else None
+
+    def states(self) -> list[Tensor]:
+        """Where they stand."""
+        states = [torch.get_rng_state()]
+        return states if self._cuda is None else [*states, torch.cuda.get_rng_state(self._cuda)]
+
+    def put_back(self, states: list[Tensor]) -> None:
+        """Let them stand there again, any number of times."""
         torch.set_rng_state(states[0])
-        for state in states[1:]:
-            torch.cuda.set_rng_state(state, device)
-
-    return rewind
+        if self._cuda is not None:
+            torch.cuda.set_rng_state(states[1], self._cuda)
 
 
 def _numbers(group: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from halftime.errors import Diverged
 from halftime.overflow import agreed, in_32_bits, noting, overflow_hooks
 from halftime.places import Backward, ComputeLoss, Method, Places, Update, plain_backward, plain_update
 from halftime.settings import setting
-from halftime.snapshots import Snapshots, rewinding
+from halftime.snapshots import Generators, Snapshots
 
 COUNTS = ("rate", "steps", "bad", "row", "refused")  # what a guard counts, and stores
 MOST, FEW, MEMORY = 0.01, 5, 64  # share of steps that may be bad, and how many always; losses remembered
@@ -58,6 +58,7 @@ class StepGuard:
         self.rate, self._loss = 1.0, 0.0
         self.steps, self.bad, self.row, self.refused = 0, 0, 0, 0
         self.raised, self.told = list[str](), list[str]()  # layers that compute in 32 bits by now; what happened
+        self._generators = Generators(next(model.parameters()).device)
         self.snapshots, self._buffers = Snapshots(model, optimizer), [*model.buffers()]
 
     def step(self, compute_loss: ComputeLoss, update: Update = plain_update, samples: Callable[[], Any] = list) -> bool:
@@ -68,7 +69,7 @@ class StepGuard:
         if self.steps % self.every == 0 and not self.row + self.refused:  # once at each count of steps: harm stays out
             self.snapshots.keep()
             self._buffers = [*self.model.buffers()]
-        before = rewinding(self.model), [b.clone() for b in self._buffers]
+        before = self._generators.states(), [b.clone() for b in self._buffers]
         why = self._why_not(compute_loss, update)
         if why and (why := self._once_more(why, compute_loss, update, before)):
             self._put_back(before)
@@ -126,8 +127,8 @@ class StepGuard:
         if self.steps >= FEW and self._loss > self.spike * most > 0:
             raise _Bad(f"the loss leapt to {self._loss:.3g} from {most:.3g} at most")
 
-    def _put_back(self, before: tuple[Callable[[], None], list[Tensor]]) -> None:
-        before[0]()
+    def _put_back(self, before: tuple[list[Tensor], list[Tensor]]) -> None:
+        self._generators.put_back(before[0])
         torch._foreach_copy_(self._buffers, before[1]) if before[1] else None
 
     def _skip(self, why: str, samples: Any) -> None:
