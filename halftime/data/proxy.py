@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from halftime.data.batch import apply, mapped, on_device, split
-from halftime.data.feed import CPU, fetch, random_kept
+from halftime.data.feed import CPU, Feed, fetch, random_kept
 from halftime.data.keyed import uniform
 from halftime.data.order import key, shuffled
 from halftime.errors import BadData, BadWorkload, unknown
@@ -154,6 +154,30 @@ def scores(
     if not bool(found.isfinite().all()):
         raise BadData(f"the proxy diverged: its {score} is not finite; give it a lower rate than {lr:g}")
     return found
+
+
+def scores_of(feed: Feed, model: nn.Module, score: str, epochs: int = 2, lr: float = 1e-3) -> Tensor:
+    """How hard each sample of a feed is: `scores` with its batch size, seed and device.
+
+    Args:
+        feed: of samples with class numbers as targets.
+        model: copied; lies on the feed's device.
+        score: one of `SCORES`.
+        epochs: of the copy's training.
+        lr: the copy's learning rate.
+
+    Returns:
+        float32 [N] on the CPU; the higher, the harder.
+
+    Example:
+        >>> from halftime.data.feed import Tensors
+        >>> feed = Feed(Tensors(torch.randn(8, 4), torch.arange(8) % 2), batch_size=4, seed=0)
+        >>> scores_of(feed, nn.Linear(4, 2), "el2n").shape
+        torch.Size([8])
+    """
+    return scores(
+        model, feed.dataset, score, epochs=epochs, lr=lr, batch_size=feed.batch_size, seed=feed.seed, device=feed.device
+    )
 
 
 def _pass(copied: nn.Module, optimizer: torch.optim.Optimizer, watch: Forgetting, batches: Iterator[Any]) -> None:

@@ -217,11 +217,9 @@ def _long(recipe: Recipe, rate: float | None, length: float) -> Recipe:
     """A recipe at its tuned rate, so many times as long, the rate moved to that."""
     if rate is not None:
         recipe = changed(recipe, lr=float(f"{rate * length**-DRIFT:.3g}"))
-    return (
-        recipe.replace(epochs=(recipe.epochs or 1.0) * length)
-        if recipe.steps is None
-        else recipe.replace(steps=max(1, round(recipe.steps * length)))
-    )
+    if recipe.steps is not None:
+        return recipe.replace(steps=max(1, round(recipe.steps * length)))
+    return recipe.replace(epochs=(recipe.epochs or 1.0) * length)
 
 
 def _hashed(content: Any) -> str:

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from halftime.data.feed import Feed
 from halftime.data.order import Order, Subset
-from halftime.data.proxy import scores
+from halftime.data.proxy import scores_of
 from halftime.data.steered import Steered, by_epoch
 from halftime.notes import Beforehand
 from halftime.places import Method, Places
@@ -122,16 +122,7 @@ class EasyFirst(Method):
         assert isinstance(order, Steered)
 
         def find() -> Tensor:
-            return scores(
-                model,
-                feed.dataset,
-                self.score,
-                epochs=self.proxy_epochs,
-                lr=self.proxy_lr,
-                batch_size=feed.batch_size,
-                seed=feed.seed,
-                device=feed.device,
-            )
+            return scores_of(feed, model, self.score, self.proxy_epochs, self.proxy_lr)
 
         return _Leading(find, order, self.score)
 

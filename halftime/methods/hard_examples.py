@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from halftime.data.batch import size
 from halftime.data.feed import Feed
 from halftime.data.order import Repeated
-from halftime.data.proxy import scores
+from halftime.data.proxy import scores_of
 from halftime.data.steered import Scored
 from halftime.data.weights import Apart, tagged, weighed
 from halftime.methods.repeat_factor import shuffled_scores
@@ -129,16 +129,7 @@ class HardExamples(Method):
         def find() -> Tensor:
             lot = self.score == "random"  # the spread of errors, but not whose they are
             kind = "el2n" if lot else self.score
-            found = scores(
-                model,
-                feed.dataset,
-                kind,
-                epochs=self.proxy_epochs,
-                lr=self.proxy_lr,
-                batch_size=feed.batch_size,
-                seed=feed.seed,
-                device=feed.device,
-            )
+            found = scores_of(feed, model, kind, self.proxy_epochs, self.proxy_lr)
             return shuffled_scores(found, feed.seed) if lot else found
 
         return _Balancing(find, feed, self)

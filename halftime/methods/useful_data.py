@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from halftime.data.feed import CPU, Feed
 from halftime.data.order import Order, Subset
-from halftime.data.proxy import scores
+from halftime.data.proxy import scores_of
 from halftime.data.steered import Scored
 from halftime.notes import Beforehand
 from halftime.places import Method, Places
@@ -73,16 +73,7 @@ def useful(
         >>> len(useful(nn.Linear(4, 2), Feed(data, 2, seed=0), keep=0.5).indices(0))
         4
     """
-    found = scores(
-        model,
-        feed.dataset,
-        score,
-        epochs=proxy_epochs,
-        lr=proxy_lr,
-        batch_size=feed.batch_size,
-        seed=feed.seed,
-        device=device,
-    )
+    found = scores_of(dataclasses.replace(feed, device=device), model, score, proxy_epochs, proxy_lr)
     return dataclasses.replace(feed, order=Subset(feed.order, hardest(found, keep)))
 
 
@@ -141,16 +132,7 @@ class UsefulData(Method):
         assert isinstance(order, Scored)
 
         def find() -> Tensor:
-            return scores(
-                model,
-                feed.dataset,
-                self.score,
-                epochs=self.proxy_epochs,
-                lr=self.proxy_lr,
-                batch_size=feed.batch_size,
-                seed=feed.seed,
-                device=feed.device,
-            )
+            return scores_of(feed, model, self.score, self.proxy_epochs, self.proxy_lr)
 
         kept = f"UsefulData: {self.keep:.3g} of the samples kept, by {self.score}"
         return Beforehand(find, order.settle, lambda seconds: f"{kept}; scored in {seconds:.3g} s of the clock")

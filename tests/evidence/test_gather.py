@@ -122,7 +122,9 @@ def test_a_method_that_cannot_work_there_has_no_evidence_and_says_why(tmp_path: 
 
 
 def test_a_side_that_ends_without_a_score_leaves_the_interval_open(tmp_path: Path, quick) -> None:
-    nothing = lambda outputs, targets: torch.full((len(targets),), float("nan"))  # noqa: E731
+    def nothing(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(targets),), float("nan"))
+
     found = begun(tmp_path).measure(compared(EMA(), target=1.0, score=nothing))
     assert found["arms"]["base"]["scores"] == [[None] * len(LENGTHS)] * 2
     assert (found["ratio"]["n"], found["ratio"]["low"], found["ratio"]["high"]) == (0, 0.0, None)

@@ -109,7 +109,10 @@ def test_a_sigmoid_head_is_served_and_numbers_are_refused(tmp_path: Path) -> Non
 
 def test_one_hot_targets_of_a_softmax_are_refused_and_not_made_a_sigmoids(tmp_path: Path) -> None:
     yes = tuple((images, one_hot(kinds, 3).float()) for images, kinds in (TRAIN, VALID))
-    score = lambda outputs, targets: (outputs.argmax(1) == targets.argmax(1)).float()  # noqa: E731
+
+    def score(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (outputs.argmax(1) == targets.argmax(1)).float()
+
     softmax = task(train=yes[0], valid=yes[1], score=score)
     with pytest.raises(
         ht.InputError, match=r"^FocalPrior needs targets that are class numbers \(for a softmax\)"

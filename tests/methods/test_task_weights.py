@@ -210,7 +210,9 @@ def heat_and_boxes(outputs: dict[str, Tensor], kinds: Tensor) -> dict[str, Tenso
 def test_losses_that_a_rule_cannot_weigh_are_refused_before_anything_is_written(
     rule: str, shared: bool, said: str, tmp_path: Path
 ) -> None:
-    score = lambda outputs, kinds: ht.accuracy(outputs["classes"], kinds)  # noqa: E731
+    def score(outputs: dict[str, torch.Tensor], kinds: torch.Tensor) -> torch.Tensor:
+        return ht.accuracy(outputs["classes"], kinds)
+
     found = task(name="boxed", model=lambda: Boxed(shared), loss=heat_and_boxes, score=score)
     with pytest.raises(BadWorkload, match=said):
         trained(found, recipe(TaskWeights(rule=rule)), tmp_path)

@@ -95,14 +95,14 @@ def test_the_proxy_is_inside_the_clock_and_not_trained_again_after_a_stop(
     from halftime.methods import useful_data
 
     calls: list[int] = []
-    real = useful_data.scores
+    real = useful_data.scores_of
 
     def slow(*given, **named):  # type: ignore[no-untyped-def]
         calls.append(1)
         time.sleep(0.3)
         return real(*given, **named)
 
-    monkeypatch.setattr(useful_data, "scores", slow)
+    monkeypatch.setattr(useful_data, "scores_of", slow)
     what = ht.Recipe([SGD(lr=0.1), UsefulData(keep=0.5, proxy_epochs=1)], steps=12, batch_size=16)
     through = trained(task(), what, tmp_path / "through")
     assert through.seconds > 0.3
