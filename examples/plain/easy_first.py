@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from halftime.data.feed import Feed, Tensors
-from halftime.methods.easy_first import easy_first, scores
+from halftime.methods.easy_first import easy_first, scores_of
 
 
 def train_plain(
@@ -30,7 +30,7 @@ def train_plain(
     network = make_network()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     feed = Feed(Tensors(*data), batch_size, seed)
-    ranks = scores(network, feed.dataset, "margin", epochs=proxy_epochs, batch_size=batch_size, seed=seed)
+    ranks = scores_of(feed, network, "margin", proxy_epochs)
     feed, order = easy_first(feed, ranks, first)  # the method
     for step, (images, labels) in enumerate(islice(feed.batches(), steps)):
         order.told(progress=step / steps)  # and hears how far the training is

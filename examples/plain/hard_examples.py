@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from halftime.data.feed import Feed, Tensors
-from halftime.methods.hard_examples import often, scores
+from halftime.methods.hard_examples import often, scores_of
 
 
 def train_plain(
@@ -30,7 +30,7 @@ def train_plain(
     network = make_network()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     feed = Feed(Tensors(*data), batch_size, seed)
-    errors = scores(network, feed.dataset, "el2n", epochs=proxy_epochs, batch_size=batch_size, seed=seed)
+    errors = scores_of(feed, network, "el2n", proxy_epochs)
     feed, weights = often(feed, errors, strength)  # the method: how often each sample, and what it counts then
     for images, labels in islice(feed.batches(), steps):
         losses = cross_entropy(network(images), labels, reduction="none")
