@@ -131,7 +131,7 @@ class Method(Places):
     slot: ClassVar[str] = ""  # at most one method of a recipe may fill a slot
     after: ClassVar[tuple[str, ...]] = ()  # methods or slots that act earlier wherever both act
     exact: ClassVar[bool] = False  # changes results by rounding at most
-    needs: ClassVar[frozenset[str]] = frozenset()  # facts about workload and machine, see `workload.FACTS`
+    needs: ClassVar[frozenset[str]] = frozenset()  # facts about workload and machine, see `diagnose.misfit.FACTS`
     devices: ClassVar[tuple[str, ...]] = ()  # proved on several that "replicate" the network, or "shard" it
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = types.MappingProxyType({})  # what a search may try
 

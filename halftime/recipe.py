@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from halftime.errors import BadRecipe, BadValue, shorten, unknown, writing
+from halftime.errors import BadRecipe, BadValue, shorten, unknown
 from halftime.places import Method
 from halftime.settings import checked
 
@@ -117,9 +117,10 @@ class Recipe:
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def save(self, path: str | Path) -> None:
-        """Write the recipe to a JSON file."""
-        with writing(Path(path)):
-            Path(path).write_text(self.to_json())
+        """Write the recipe to a JSON file, whole or not at all."""
+        from halftime.ledger.checkpoint import replace
+
+        replace(Path(path), self.to_json().encode())
 
     @classmethod
     def from_dict(cls, content: Any, known: Iterable[type[Method]] = (), strangers: bool = False) -> Recipe:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import halftime as ht
-from halftime.errors import BadRecipe, BadValue, InputError, UnknownName
+from halftime.errors import BadRecipe, BadValue, InputError, StorageError, UnknownName
 from halftime.methods import ALL, EMA, SGD, AdamW, ClipGradients, OneCycle, StepDrop
 from halftime.recipe import FORMAT, Recipe
 
@@ -91,6 +93,21 @@ def test_bad_input_gets_one_clear_line(make: Any, error: type[Exception], words:
         make()
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_is_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "fast.json"
+    Recipe([AdamW()], epochs=1).save(path)
+    before = path.read_text()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        Recipe([AdamW(), OneCycle()], epochs=2).save(path)
+    assert path.read_text() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["fast.json"]
 
 
 def test_a_field_may_not_hide_a_place() -> None:

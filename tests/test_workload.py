@@ -75,6 +75,12 @@ def test_a_target_of_the_wrong_sign_is_told_before_anything_is_written(own_folde
     assert not ht.Ledger().runs
 
 
+def test_a_score_may_begin_below_zero_and_end_above() -> None:
+    """Such as a correlation: of an untrained network it is as often negative as not."""
+    task = make_task(score=lambda o, t: -0.1 + 0.0 * o.sum(), target=0.9)
+    assert ht.train(task, ht.Recipe([], steps=1), device="cpu", quiet=True).state == "finished"
+
+
 def test_the_margin_is_half_a_percent_of_the_target_unless_given() -> None:
     assert make_task(target=0.9).tolerance == pytest.approx(0.0045)
     assert make_task(target=0.9, margin=0.01).tolerance == 0.01

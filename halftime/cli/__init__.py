@@ -15,7 +15,7 @@ from halftime.errors import HalftimeError, Lost, Stopped, unknown
 
 MANNERS = 2.0  # seconds that other ranks leave to rank 0
 VERBS = {
-    "demo": "the whole story in a few minutes, offline",
+    "demo": "the whole story in a few minutes; works offline, too",
     "workloads": "what can be trained out of the box",
     "methods": "the speed-ups there are, and what each was measured to give",
     "evidence": "measure what a method gives, against the same recipe without it",
@@ -71,7 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             time.sleep(MANNERS)  # rank 0 says it too, and then torchrun ends this one: one line, not one a rank
         fail(f"halftime: {error}")
     except Stopped as stopped:
-        fail(f"halftime: {stopped}", 128 + stopped.signal)
+        text = (
+            str(stopped)
+            if verb == "train"
+            else f"{verb} was stopped; what was trained is in the ledger: give the same call again"
+        )
+        fail(f"halftime: {text}", 128 + stopped.signal)
     except KeyboardInterrupt:
         fail("halftime: interrupted", 130)
     except BrokenPipeError:  # the reader, such as `head`, has left

@@ -55,8 +55,8 @@ def run(given: argparse.Namespace) -> int:
         found = of_run(record, given.loader_workers, share)
     if found is None:
         raise BadValue(f"the training ended before a step was over: {record.reason}")
-    if slowest:
-        found = dataclasses.replace(found, notes=(*found.notes, slowest))
+    ill = f"the training failed: {record.reason}; what is said here is of the steps before" * (record.state == "failed")
+    found = dataclasses.replace(found, notes=(*found.notes, *(note for note in (ill, slowest) if note)))
     read.print_json(found.to_dict()) if given.json else print(found)
     return 0
 

@@ -38,13 +38,14 @@ def run(given: argparse.Namespace) -> int:
     from halftime.measure.plan import Plan
 
     before = Ledger().run(given.run) if given.run else None
-    workload, known, source = read.workload(given.workload or _source(before))
+    target = before.workload["target"] if before else None
+    workload, known, source = read.workload(given.workload or _source(before), target)
     if before is not None:
-        _same(before, workload)
+        _same(before, workload, source)
     recipe, seed = _recipe(given, known, before), given.seed
     if seed is None:
         seed = before.seed if before else 0
-    runs = (before,) if before else _runs(workload, recipe, seed)
+    runs = (before,) if before and _ended_as(before, seed) else _runs(workload, recipe, seed)
     plan = Plan.of(before.plan) if before and before.plan else None
     device = given.device or (before.device if before else None)
     text = script(workload, recipe, seed, source=source, device=device, plan=plan, runs=runs, name=path.stem)
@@ -73,12 +74,20 @@ def _source(before: Run | None) -> str:
     return str(before.workload["source"])
 
 
-def _same(before: Run, workload: Workload) -> None:
-    """Refuse to call a script the repetition of a run on other data."""
-    from halftime.data.feed import digest
+def _same(before: Run, workload: Workload, source: str) -> None:
+    """Refuse to call a script the repetition of a run on other data, or of another file."""
+    from halftime.ledger.resume import identity
 
-    if digest(workload.train) + digest(workload.valid) != before.workload["data"]:
+    then, now = before.workload, identity(workload, before.recipe, before.seed, source)["workload"]
+    if then["data"] != now["data"]:
         raise BadValue(f"the data of {workload.name} are no longer those of run {before.id}: export the recipe instead")
+    if then.get("code") and now["code"] and then["code"] != now["code"]:
+        raise BadValue(f"{source} has changed since run {before.id}: export the recipe instead")
+
+
+def _ended_as(before: Run, seed: int) -> bool:
+    """Whether a run says what a training with this seed ends as."""
+    return before.state == "finished" and before.seed == seed
 
 
 def _recipe(given: argparse.Namespace, known: tuple[type, ...], before: Run | None) -> Recipe:

@@ -120,11 +120,11 @@ def _write(folder: Path, found: Found) -> list[str]:
     import json
 
     from halftime.ledger.checkpoint import replace
-    from halftime.search.outcome import plain
+    from halftime.ledger.lines import nulled
 
     folder.mkdir(parents=True, exist_ok=True)
     replace(folder / "recipe.json", (json.dumps(found.recipe, indent=2) + "\n").encode())
-    replace(folder / "search.json", (json.dumps(plain(found.to_dict()), indent=2) + "\n").encode())
+    replace(folder / "search.json", (json.dumps(nulled(found.to_dict()), indent=2) + "\n").encode())
     return ["recipe.json", "search.json"]
 
 

@@ -67,7 +67,8 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _recipe_given(given: argparse.Namespace) -> bool:
-    return bool(given.recipe or given.methods or given.epochs or given.steps or given.minutes or given.batch_size)
+    budget = (given.epochs, given.steps, given.minutes, given.batch_size)
+    return bool(given.recipe or given.methods or any(value is not None for value in budget))
 
 
 def _recipe(given: argparse.Namespace, known: tuple[type[Method], ...]) -> Recipe:

@@ -44,7 +44,7 @@ def _by_pillow(data: bytes) -> Tensor:
     try:
         from PIL import Image
     except ImportError:
-        raise BadData("reading JPEG files needs simplejpeg: pip install 'halftime[images]'") from None
+        raise BadData("reading JPEG files needs simplejpeg: pip install simplejpeg") from None
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
             pixels = np.array(image.convert("RGB"))

@@ -86,7 +86,7 @@ def read_cifar_parquet(paths: Sequence[Path]) -> Records:
         import pyarrow.parquet
         from PIL import Image
     except ImportError as error:
-        raise BadData(f"reading {paths[0]} needs {error.name}: pip install 'halftime[parquet]'") from None
+        raise BadData(f"reading {paths[0]} needs {error.name}: pip install pyarrow pillow") from None
 
     def decoded(image: dict[str, bytes]) -> np.ndarray[Any, Any]:
         pixels = np.asarray(Image.open(io.BytesIO(image["bytes"])).convert("RGB"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -58,7 +59,7 @@ def inspect(workload: Workload, model: nn.Module, batch: tuple[Any, Any]) -> fro
         loss = _tried(f"{misfit}loss", lambda: workload.loss(outputs, targets), outputs, targets)
         if not hasattr(workload.score, "compute"):
             score = _tried(f"{misfit}score", lambda: workload.score(outputs, targets).float().mean(), outputs, targets)
-            _check_sign(workload, float(score))
+            _check_sign(workload, float(score), loss)
     for value in loss.values() if isinstance(loss, Mapping) else [loss]:
         if not isinstance(value, Tensor) or value.numel() != 1:
             what = describe(value) if isinstance(value, Tensor) else shorten(value)
@@ -90,9 +91,11 @@ def _yes_or_no(outputs: Any, targets: Any) -> bool:
 
 def _of_a_softmax(workload: Workload, outputs: Tensor, targets: Any, loss: Tensor) -> bool:
     """Whether the loss stays what it is when all outputs of a sample are raised by as much."""
-    if bool(((outputs > 0) & (outputs < 1)).all()):  # shares already: their loss may not be asked beyond them
-        return False
-    return all(_meets(loss, partial(workload.loss, outputs + rise, targets)) for rise in (1.0, 2.0))
+    low, high = float(outputs.min()), float(outputs.max())
+    rises = (1.0, 2.0)
+    if 0 < low <= high < 1:  # these may be shares, whose loss may not be asked beyond them
+        rises = ((1 - high) / 2, -low / 2)
+    return all(_meets(loss, partial(workload.loss, outputs + rise, targets)) for rise in rises)
 
 
 def _is_mean(workload: Workload, outputs: Any, targets: Any, loss: Tensor) -> bool:
@@ -189,9 +192,14 @@ def _looking(model: nn.Module) -> Iterator[None]:
         torch.set_rng_state(random)
 
 
-def _check_sign(workload: Workload, score: float) -> None:
+def _check_sign(workload: Workload, score: float, loss: Any) -> None:
+    """Refuse a target that lies on the other side of zero than a score that is the loss itself, or minus it.
+
+    Other scores, such as a correlation, may well begin below zero and end above.
+    """
     target = workload.target
-    if target is not None and target * score < 0:
+    one = isinstance(loss, Tensor) and loss.numel() == 1
+    if target is not None and target * score < 0 and one and math.isclose(abs(score), abs(float(loss)), rel_tol=1e-3):
         raise BadWorkload(
             f"{workload.name}: the target {target:g} has the wrong sign: the untrained network scores "
             f"{score:.3g}; did you mean {-target:g}?"

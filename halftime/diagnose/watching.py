@@ -94,7 +94,7 @@ def watch(
     Args:
         loader: any iterable of batches.
         device: where to move each batch, so that the copy is timed too; they are not moved if None.
-        ledger: where predictions are kept, to be judged once they are tried; `.halftime` if None.
+        ledger: where predictions are kept, to be judged once they are tried; see `Ledger`.
 
     Returns:
         An iterable; print it at any time.

@@ -106,6 +106,7 @@ WANTED = {  # what a method asks for beyond what it needs, by its slot or its na
 NAMED = {
     "ZeroResidual": ("fashion_mnist_small", "fashion_mnist_tail"),  # those with branches that end in a norm
     "Muon": ("cifar10_small", "shakespeare_small"),  # those whose matrices are widest
+    "MixedPrecision": ("cifar10_small", "fashion_mnist_small"),  # those with most to multiply
     "ProgressiveResize": ("cifar10_small", "fashion_mnist_small"),  # the images of the digits have eight pixels a side
     "SoftPrune": ("digits", "cifar10_small"),  # those of several epochs: it leaves nothing out of the first
     "EasyFirst": ("digits", "cifar10_small"),

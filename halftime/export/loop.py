@@ -119,7 +119,7 @@ class Loop:
         if once["loss"]:
             lines += ["", "# loss", *once["loss"]]
         lines += ["", "# optimizer", *self._optimizer(), *once["start"]]
-        lines += ["", "# training", *self._loop(stream[0])]
+        lines += ["model.train()", "", "# training", *self._loop(stream[0])]
         lines += ["", *_within(self.acts.evaluating, [self._weights()])]
         text = re.sub(
             r"\n{3,}", "\n\n", "\n".join("    " + line if line else "" for line in "\n".join(lines).split("\n"))

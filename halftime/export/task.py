@@ -102,6 +102,7 @@ class Reader:
     def __init__(self, bundle: Bundle, workload: Workload, source: str) -> None:
         self.bundle, self.workload = bundle, workload
         self.before: list[str] = []
+        self.local: set[str] = set()  # variables that these statements make
         if source.startswith(USER):
             self.module, self.start = read(source), self._written(read(source))
         else:
@@ -116,7 +117,8 @@ class Reader:
         if self.module.name.startswith(USER):
             self._keep_statements()
         fields = self._reduced(_Given(self.module, self.start, {}, {}))
-        if fields is None:
+        if fields is None or any(self._uses_locals(fields[name]) for name in ("loss", "score")):
+            self.before = []
             whole = self.bundle.whole("workload", self._made())
             made = {name: f"{whole}.{name}" for name in ("train", "valid", "loss", "score")}
             sets = {name: self._dataset(name, made[name], None) for name in ("train", "valid")}
@@ -125,9 +127,22 @@ class Reader:
         self.bundle.section = "network"
         model = self._called(fields["model"])
         self.bundle.section = "loss"
-        loss = self._render(fields["loss"])
+        loss = self._once("criterion", fields["loss"])
         self.bundle.section = "evaluation"
-        return Task(self.before, **sets, model=model, loss=loss, score=self._render(fields["score"]))
+        return Task(self.before, **sets, model=model, loss=loss, score=self._once("metric", fields["score"]))
+
+    def _uses_locals(self, given: _Given) -> bool:
+        """Whether an expression needs variables of `main`, where evaluation, a function of its own, cannot see them."""
+        tree = ast.parse(self._render(given), mode="eval")
+        return any(isinstance(node, ast.Name) and node.id in self.local for node in ast.walk(tree))
+
+    def _once(self, name: str, given: _Given) -> str:
+        """What is called for each batch; an object that an expression makes is made once, under a name of its own."""
+        text = self._render(given)
+        node: ast.expr = ast.parse(text, mode="eval").body
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        return text if isinstance(node, (ast.Name, ast.Lambda)) else self.bundle.whole(name, text)
 
     def _made(self) -> str:
         """The expression that makes the whole workload; that of a built-in one stands in no file."""
@@ -183,6 +198,7 @@ class Reader:
             return None
         values = self._bound(given, node, target)
         names = _Names(self, values, local)
+        self.local |= local
         for statement in before:
             self.before += self.bundle.render(self.module, statement, names).splitlines()
         return self._reduced(_Given(self.module, last.value, names, values))

@@ -129,8 +129,7 @@ class Writer:
 
     def record(self, kind: str, durable: bool = False, **content: Any) -> None:
         """Write one record at once; `durable` waits until it is on the disk. What is not finite becomes null."""
-        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in content.items()}
-        self._write([{"kind": kind, "t": round(time.time(), 3), **finite}])
+        self._write([{"kind": kind, "t": round(time.time(), 3), **nulled(content)}])
         if durable:
             self._sync()
 
@@ -259,6 +258,19 @@ def _packed(steps: list[int]) -> list[int] | dict[str, int]:
     if steps == list(range(steps[0], steps[0] + len(steps))):
         return {"first": steps[0], "count": len(steps)}
     return steps
+
+
+def nulled(value: Any) -> Any:
+    """A value as JSON can hold it: what is not finite in it, at any depth, is null.
+
+    >>> nulled({"score": float("nan"), "scores": {"cat": float("inf"), "dog": 0.5}})
+    {'score': None, 'scores': {'cat': None, 'dog': 0.5}}
+    """
+    if isinstance(value, dict):
+        return {key: nulled(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [nulled(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _short(value: float) -> float | None:

@@ -86,15 +86,18 @@ def stored(ledger: Ledger, run: str | None, facts: dict[str, Any]) -> tuple[int,
     before = ledger.run(run)
     if before.state in ("finished", "running"):
         raise BadCheckpoint(f"run {before.id} is {before.state}: there is nothing to go on with")
-    for what, then, now in (
-        ("workload", before.workload["name"], facts["workload"]["name"]),
-        ("data", before.workload["data"], facts["workload"]["data"]),
+    then, now = before.workload, facts["workload"]
+    from_files = then.get("code") and now["code"]  # what was started from Python knows no file
+    for what, old, new in (
+        ("workload", then["name"], now["name"]),
+        *((name, then[name], now[name]) for name in ("data", "target", "better", "margin")),
+        *([("file", then["code"], now["code"])] if from_files else []),
         ("recipe", before.recipe.hash, facts["recipe_hash"]),
         ("seed", before.seed, facts["seed"]),
     ):
-        if then != now:
+        if old != new:
             raise BadCheckpoint(
-                f"run {before.id} had another {what} ({then}, now {now}): give the same, or start a new run"
+                f"run {before.id} had another {what} ({old}, now {new}): give the same, or start a new run"
             )
     folder = before.folder / "checkpoints"
     if not any(folder.glob("step-*.json")):

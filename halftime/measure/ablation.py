@@ -241,7 +241,8 @@ def _read(folder: Path, start: Record, plan: Record, runs: Iterable[Run]) -> dic
         "recipe": Recipe.from_dict(start["recipe"], strangers=True), "refused": refused, "runs": tuple(mine.values()),
         "whole": shares.contrast(shares.whole(every), cells),
         "interaction": Effect(None, why=f"a change has no factor alone: {alone.why}") if alone
-        else shares.contrast(shares.interaction(every), cells),
+        else shares.contrast(shares.interaction(every), cells) if len(every) > 1
+        else Effect(None, why="one change has nothing to interact with"),
         "open": open_, "stretch": start["stretch"],
         **{name: start[name] for name in ("workload", "device", "fingerprint")},
     }  # fmt: skip
@@ -263,13 +264,14 @@ def _effects(
     if not orders:
         return found[0], found[1], Effect(None, why="no order of adding the changes can be trained")
     drawn = shares.drawn_error(name, orders, cells, of)
-    return found[0], found[1], shares.contrast(shares.share(name, orders), cells, drawn)
+    reach = shares.reach(drawn, len(orders))
+    return found[0], found[1], shares.contrast(shares.share(name, orders), cells, drawn, reach)
 
 
 def _score(less: dict[int, list[Run]], whole: dict[int, list[Run]], way: float) -> Interval | None:
     """How much higher the final score is with the change, at the same budget."""
     pairs_of = [(a[0], b[0]) for seed, a in less.items() if a and (b := whole.get(seed))]
-    both = [(a.score, b.score) for a, b in pairs_of]
+    both = [(a.score, b.score) for a, b in pairs_of if "failed" not in (a.state, b.state)]  # else it is none of the end
     pairs = [(way * a, way * b) for a, b in both if a is not None and b is not None]
     return difference([a for a, _ in pairs], [b for _, b in pairs]) if pairs else None
 

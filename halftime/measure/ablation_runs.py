@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from halftime.ledger.lines import read
+from halftime.ledger.lines import nulled, read
 from halftime.measure.shares import Cell
 from halftime.run import Run, attempt_files
 
@@ -62,10 +61,4 @@ def digests(runs: Iterable[Run]) -> dict[str, str]:
 
 def finite(one: Any) -> dict[str, Any]:
     """A dataclass as JSON sees it: infinite numbers are null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(v) for key, v in value.items()}
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return {key: plain(value) for key, value in dataclasses.asdict(one).items()}
+    return dict(nulled(dataclasses.asdict(one)))

@@ -36,7 +36,7 @@ class AveragePrecision:
         try:
             import pycocotools.cocoeval  # noqa: F401
         except ImportError:
-            reason = "boxes are judged by pycocotools, which is not installed: pip install 'halftime[detection]'"
+            reason = "boxes are judged by pycocotools, which is not installed: pip install pycocotools"
             raise BadWorkload(reason) from None
         self.names, self.find, self.overlap = tuple(names), find, overlap
         self.reset()

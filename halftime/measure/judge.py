@@ -60,9 +60,10 @@ def judge(base: Arm, fast: Arm, workload: dict[str, Any], planned: int, design: 
     least = speedup(worst).estimate if all(b.hit and b.hit[0] and f.hit for b, f in both) else None
     sign = 1.0 if workload["better"] == "higher" else -1.0
     sound = [(b.score, f.score) for b, f in both if b.state != "failed"]  # no score on the way is a final one
-    ended = [(sign * b, sign * f) for b, f in sound if b is not None and f is not None]
+    ended = [(sign * b, sign * f) for b, f in sound if _finite(b) and f is not None]
     failed = any(f.state == "failed" for _, f in both)
-    quality = difference([b for b, _ in ended], [f for _, f in ended]) if ended and not failed else None
+    lost = failed or not all(_finite(f) for _, f in ended)  # a fast run without a score is no better than none
+    quality = difference([b for b, _ in ended], [f for _, f in ended]) if ended and not lost else None
     margin, futile = float(workload["margin"]), False
     if design is not None:
         ratio, quality, futile = _repeated(pairs, ratio, ended, quality, design)
@@ -95,12 +96,14 @@ def _repeated(
     ]
     time = sequential.follow(logs, design)
     low = 0.0 if any(fast is None for _, _, fast, _ in pairs) else math.exp(time.low)
-    high = math.inf if any(base is None for base, *_ in pairs) or time.high > 700 else math.exp(time.high)
+    missed = any(base is None for base, *_ in pairs)
+    high = math.inf if missed or time.high > 700 else math.exp(time.high)
     if quality is not None:
         # one-sided as a fixed proof's, so at twice the level of the time, whose interval has two sides
         score = sequential.running([fast - base for base, fast in ended], 2 * design.alpha)
         quality = dataclasses.replace(quality, low=score.low, high=score.high)
-    return dataclasses.replace(ratio, low=low, high=high), quality, time.futile
+    futile = time.futile and not missed  # where the base missed, nobody knows how much slower it is
+    return dataclasses.replace(ratio, low=low, high=high), quality, futile
 
 
 def _settled(
@@ -144,6 +147,10 @@ def _verdict(ratio: Interval, quality: Interval | None, margin: float) -> Verdic
 def _not_worse(quality: Interval | None, margin: float) -> bool:
     """Whether the final score is shown to be not worse, from as many pairs as a ratio needs to count."""
     return quality is not None and quality.n >= PROVISIONAL and quality.low > -margin
+
+
+def _finite(score: float | None) -> bool:
+    return score is not None and math.isfinite(score)
 
 
 def _more(ratio: Interval, quality: Interval | None, margin: float) -> int | None:

@@ -73,7 +73,8 @@ class Proof:
     @property
     def interval(self) -> str:
         """What the intervals are called."""
-        return "95 % repeated interval" if self.design else "95 % interval"
+        level = min(95.0, 100.0 - 200.0 * self.design.alpha) if self.design else 95.0
+        return f"{level:g} % {'repeated ' if self.design else ''}interval"
 
     @property
     def words(self) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from halftime.errors import BadData, BadValue, shorten
-from halftime.ledger.lines import Record, Writer, read
+from halftime.ledger.lines import Record, Writer, nulled, read
 from halftime.ledger.store import Ledger, load_all
 from halftime.measure.ablation import Ablation, ablation_of
 from halftime.measure.ablation_runs import finite
@@ -26,7 +26,9 @@ from halftime.measure.statistics import median, speedup
 from halftime.measure.tuned import tune_choices, tuning
 from halftime.run import Run, attempt_files
 
-FORMAT = 2  # since 2 with what the search left out, and with the verdicts of an ablation
+FORMAT = (
+    3  # since 2 with what a search left out and the verdicts of an ablation, since 3 with wider ends of drawn shares
+)
 MACHINE = ("system", "cpu", "cores", "threads", "memory_gib", "gpu", "gpu_memory_gib", "cuda")  # nothing else is shown
 Content = dict[str, Any]
 
@@ -79,14 +81,14 @@ def made_from(
     content = _claim(proof) | {
         "before": _arm(proof.base, proof, price), "after": _arm(proof.fast, proof, price),
         "cost": _cost(proof, price), "price_per_hour": price, "search": search,
-        "ablation": None if ablation is None else ablation.to_dict(),
+        "ablation": None if ablation is None else _taken_apart(ablation),
         **_machine(proof), "context": _context(proof, runs, ledger, made),
         "source": _source(proof, ablation, search, ledger),
     }  # fmt: skip
     for side, arm in (("before", proof.base), ("after", proof.fast)):
         chosen = tuning(arm.recipe, proof.workload, [run for run in runs if run.started <= made], choices)
         content[side] |= {"tuned": chosen.tuned, "tuning": str(chosen)}
-    content = json.loads(json.dumps({"receipt": FORMAT, "made": made, **_plain(content)}))
+    content = json.loads(json.dumps({"receipt": FORMAT, "made": made, **nulled(content)}))
     return {**content, "digest": digest(content)}
 
 
@@ -108,6 +110,18 @@ def _claim(proof: Proof) -> Content:
         "same_quality": proof.same_quality,
         "sequential": proof.design and {**proof.design.to_dict(), "settled": proof.settled},
     }
+
+
+def _taken_apart(ablation: Ablation) -> Content:
+    """An ablation without absolute paths: where its workload lay, and the reasons of crashes, may have them."""
+    content = ablation.to_dict()
+    content["workload"] = {**content["workload"], "source": Path(str(content["workload"].get("source") or "")).name}
+    content["refused"] = {name: _placeless(why) for name, why in content["refused"].items()}
+    for part in content["parts"]:
+        for effect in (part["alone"], part["without"], part["share"]):
+            effect["why"] = _placeless(effect["why"])
+    content["interaction"]["why"] = _placeless(content["interaction"]["why"])
+    return content
 
 
 def _arm(arm: Arm, proof: Proof, price: float | None) -> Content:
@@ -262,12 +276,3 @@ def keep(content: Content, ledger: Ledger) -> None:
     with Writer(ledger.attempt(ledger.new("receipt"))) as log:
         log.record("receipt", durable=True, content=content)
         log.end("finished")
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold: no infinite numbers."""
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,6 +16,7 @@ from halftime.measure.receipt import FORMAT, Content, digest, made_from, search_
 
 MOST = 20  # differing numbers that are named
 SINCE = {"search": {"devices", "money", "proofs", "notes", "left_out", "runs"}, "ablation": {"verdicts"}}  # format 2
+OTHERWISE = ("parts", "interaction", "workload", "refused")  # of an ablation, since format 3
 KNOWN_THEN = ("digest", "source", "context", "before.tuned", "before.tuning", "after.tuned", "after.tuning")
 
 
@@ -74,7 +75,11 @@ def _again(content: Content, ledger: Ledger) -> Content:
     if content["receipt"] < FORMAT:  # an older one is held to what it has
         again["receipt"] = content["receipt"]
         for part, names in SINCE.items():
-            again[part] = again[part] and {name: one for name, one in again[part].items() if name not in names}
+            given = content[part] or {}
+            gone = names - set(given)
+            again[part] = again[part] and {name: one for name, one in again[part].items() if name not in gone}
+        if taken:  # worked out otherwise since: held by the digest alone
+            again["ablation"] |= {name: taken[name] for name in OTHERWISE if name in taken}
     return again
 
 

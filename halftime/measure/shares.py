@@ -56,7 +56,8 @@ class Effect:
         high: upper end, infinite where it is open.
         n: paired seeds.
         bound: "", "at least" or "at most", where misses make the estimate one-sided.
-        drawn: standard error of the logarithm that comes from the orders that were drawn; None where all were.
+        drawn: standard error of the logarithm that comes from the orders that were drawn, 0 where all were; None of
+            what is no share, and where it cannot be told, as of a single order: then both ends of a share are open.
         missed: runs behind it that missed the target.
         why: in words, why there is no estimate.
     """
@@ -71,7 +72,7 @@ class Effect:
     why: str = ""
 
 
-def contrast(weights: Weights, cells: Cells, drawn: float | None = None) -> Effect:
+def contrast(weights: Weights, cells: Cells, drawn: float | None = None, reach: float = 0.0) -> Effect:
     """A sum of logarithms of times with weights, over the seeds that all of them have, as a factor.
 
     The interval is a bootstrap over paired seeds, and at least as wide as Student's: resampling a handful of seeds
@@ -81,6 +82,7 @@ def contrast(weights: Weights, cells: Cells, drawn: float | None = None) -> Effe
         weights: +1 for the recipe before, -1 for the one after, and so on; they sum to 0.
         cells: the trainings.
         drawn: standard error that the choice of the orders adds.
+        reach: how far that choice may have moved the logarithm, either way; see `reach`.
 
     Example:
         >>> base, full = frozenset(), frozenset({"EMA"})
@@ -89,8 +91,10 @@ def contrast(weights: Weights, cells: Cells, drawn: float | None = None) -> Effe
         2.0
     """
     used = {key: weight for key, weight in weights.items() if abs(weight) > 1e-12}
+    if not used:
+        return Effect(None, why="there is nothing to compare")
     columns = [cells.get(key, {}) for key in used]
-    seeds = sorted(set.intersection(*map(set, columns))) if columns else []
+    seeds = sorted(set.intersection(*map(set, columns)))
     if not seeds:
         return Effect(None, why="no seed is complete yet")
     if any(column[seed].failed for column in columns for seed in seeds):
@@ -101,13 +105,29 @@ def contrast(weights: Weights, cells: Cells, drawn: float | None = None) -> Effe
         return Effect(None, n=len(seeds), missed=len(misses), why="the target is missed on both sides")
     logs = [math.fsum(w * math.log(cells[key][seed].seconds) for key, w in used.items()) for seed in seeds]
     mean = math.fsum(logs) / len(logs)
-    low, high = _ends(logs, drawn or 0.0)
+    low, high = _ends(logs, reach)
     low, high = (-math.inf if False in missed else low), (math.inf if True in missed else high)
     bound = "at least" if True in missed else "at most" if False in missed else ""
     return Effect(_exp(mean), _exp(low), _exp(high), len(seeds), bound, drawn, len(misses))
 
 
-def _ends(logs: Sequence[float], drawn: float) -> tuple[float, float]:
+def reach(drawn: float | None, orders: int) -> float:
+    """How far the choice of the orders may have moved the logarithm of a share, either way.
+
+    Args:
+        drawn: standard error that it adds, None where it cannot be told.
+        orders: that were looked at.
+
+    Example:
+        >>> round(reach(0.1, 2), 2), reach(None, 1), reach(0.0, 6)
+        (1.27, inf, 0.0)
+    """
+    if drawn is None:
+        return math.inf
+    return drawn * quantile(0.5 + LEVEL / 2, orders - 1) if drawn else 0.0
+
+
+def _ends(logs: Sequence[float], reach: float) -> tuple[float, float]:
     """Ends of the interval of a mean: the wider of bootstrap and Student's, and what the drawn orders add."""
     mean, sd, n = math.fsum(logs) / len(logs), spread(logs), len(logs)
     if sd is None:
@@ -117,7 +137,7 @@ def _ends(logs: Sequence[float], drawn: float) -> tuple[float, float]:
     means = np.asarray(logs)[chosen].mean(1)
     low, high = (float(np.quantile(means, q)) for q in (0.5 - LEVEL / 2, 0.5 + LEVEL / 2))
     below, above = max(half, mean - low), max(half, high - mean)
-    return mean - math.hypot(below, 2 * drawn), mean + math.hypot(above, 2 * drawn)
+    return mean - math.hypot(below, reach), mean + math.hypot(above, reach)
 
 
 def _exp(value: float) -> float:

@@ -74,7 +74,8 @@ def _ablation(folder: Path, records: list[Record], ledger: Ledger, checked: Chec
 def _digest_of(run: str, ledger: Ledger) -> str | None:
     """What the end record of a run says that it digests to."""
     files = attempt_files(ledger.root / "runs" / run)
-    return read(files[-1])[0][-1].get("digest") if files else None
+    records = read(files[-1])[0] if files else []
+    return records[-1].get("digest") if records else None
 
 
 def _digests(folder: Path, checked: Checked) -> list[Record]:

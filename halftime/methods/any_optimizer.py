@@ -120,7 +120,7 @@ def _library(source: str) -> Any:
     except (ImportError, RuntimeError, OSError) as error:  # not there, or not of one build with torch
         package = source.replace("_", "-")
         raise BadRecipe(
-            f"AnyOptimizer(source={source!r}) needs the package {package} ({error}): pip install 'halftime[optimizers]'"
+            f"AnyOptimizer(source={source!r}) needs the package {package} ({error}): pip install {package}"
         ) from None
 
 

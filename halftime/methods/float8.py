@@ -44,7 +44,7 @@ def missing_for(device: torch.device) -> str:
     """
     if capability(device) < NEEDED:
         return f"a CUDA device of compute capability 8.9, which {device} is not"
-    return "" if importlib.util.find_spec("torchao") else "the package torchao: pip install 'halftime[float8]'"
+    return "" if importlib.util.find_spec("torchao") else "the package torchao: pip install torchao"
 
 
 def float8_layers(model: nn.Module, smallest: int = 2048) -> tuple[list[str], dict[str, str]]:

@@ -139,7 +139,9 @@ def checked_name(name: str) -> str:
     try:
         [importlib.import_module(package) for package in PACKAGES]
     except ImportError:
-        raise BadRecipe("GradientSurgery needs the package torchjd: pip install 'halftime[tasks]'") from None
+        raise BadRecipe(
+            "GradientSurgery needs the package torchjd: pip install 'torchjd[quadprog-projector]<0.19'"
+        ) from None
     return name
 
 

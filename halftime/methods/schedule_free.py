@@ -131,9 +131,7 @@ class ScheduleFree(Method):
         try:
             library = importlib.import_module("schedulefree")
         except ImportError:
-            raise BadRecipe(
-                "ScheduleFree needs the package schedulefree: pip install 'halftime[schedulefree]'"
-            ) from None
+            raise BadRecipe("ScheduleFree needs the package schedulefree: pip install schedulefree") from None
         memory = {"betas": (self.beta, 0.999)} if self.algorithm == "adamw" else {"momentum": self.beta}
         groups = decay_groups(model, self.weight_decay)
         made: Optimizer = getattr(library, CLASSES[self.algorithm])(groups, lr=self.lr, **memory)

@@ -138,7 +138,7 @@ def _from_hub(source: str) -> str:
     try:
         hub = importlib.import_module("huggingface_hub")  # an extra
     except ImportError:
-        raise BadValue("WarmStart.source: a hub id needs huggingface_hub: pip install 'halftime[hub]'") from None
+        raise BadValue("WarmStart.source: a hub id needs huggingface_hub: pip install huggingface_hub") from None
     try:
         return str(hub.hf_hub_download(source, "model.safetensors"))
     except Exception as error:  # of many kinds: no network, no such model, no such file

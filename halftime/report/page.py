@@ -19,6 +19,7 @@ from halftime.measure.ablation import Ablation
 from halftime.measure.judge import PROVED, PROVISIONAL, Arm
 from halftime.measure.proof import Proof
 from halftime.measure.receipt import MACHINE
+from halftime.measure.sequential import Design
 from halftime.measure.statistics import median
 from halftime.report import argument, figures, waiting, waterfall, words
 from halftime.run import Run, attempt_files
@@ -257,24 +258,29 @@ def _group(number: int, runs: list[Run]) -> dict[str, Any]:
 def _again(proof: Proof) -> dict[str, Any]:
     """How to do the proof again: files and command lines."""
     source = words.clean(proof.workload.get("source") or "").removeprefix("…/")
-    line = ["halftime", "prove", source, "--base", "base.json", "--fast", "fast.json"]
-    line += [*_seeds_again(proof), "--device", re.sub(r":\d+$", "", proof.device)]
+    seeds = _seeds_again(proof)
+    line = ["halftime", "prove", source, "--base", "base.json", "--fast", "fast.json", *(seeds or ())]
+    line += ["--device", re.sub(r":\d+$", "", proof.device)]
     commit = str(proof.fingerprint.get("code", {}).get("commit") or "")
     return {
         "source": source,
         "commit": commit if re.fullmatch(r"[0-9a-f]{7,64}", commit) else "",
-        "line": " ".join(map(shlex.quote, line)) if source else "",
+        "line": " ".join(map(shlex.quote, line)) if source and seeds else "",
+        "first": proof.seeds[0],
         "device": re.sub(r":\d+$", "", proof.device),
     }
 
 
-def _seeds_again(proof: Proof) -> list[str]:
-    """How many seeds were asked for, or what a sequential design was asked to find."""
+def _seeds_again(proof: Proof) -> list[str] | None:
+    """How many seeds were asked for, or what a sequential design was asked to find; None if no option can say it."""
     plan = proof.design
+    if proof.seeds[0] != 0:
+        return None
     if plan is None:
         return ["--seeds", str(len(proof.seeds))]
     asked = [] if plan.gain is None else ["--gain", f"{plan.gain:g}", "--noise", f"{plan.noise:.6g}"]
-    return ["--sequential", *asked, "--most", str(plan.most)]
+    usual = Design(effect=plan.effect if asked else Design.effect, most=plan.most, gain=plan.gain, noise=plan.noise)
+    return ["--sequential", *asked, "--most", str(plan.most)] if plan == usual else None
 
 
 def _about(fingerprint: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def summary(run: Run) -> str:
     if run.tried > run.steps:  # left out by loss scaling, or by a guard
         lines.append(f"  {run.tried - run.steps} of {run.tried} batches were not applied")
     if run.evaluations and run.evaluations[-1].scores:
-        lines.append("  " + ", ".join(f"{name} {value:.4f}" for name, value in run.evaluations[-1].scores.items()))
+        parts = [(name, value) for name, value in run.evaluations[-1].scores.items() if value is not None]
+        lines.append("  " + ", ".join(f"{name} {value:.4f}" for name, value in parts))
     spans = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.spans.items() if seconds >= 0.05)
     energy = f", {run.joules / 3600:.2f} Wh" if run.joules is not None else ""
     lines.append(f"  held its device {run.device_seconds:.1f} s{energy}" + (f" ({spans})" if spans else ""))

@@ -42,8 +42,8 @@ class Step(Protocol):
         """Lower end of its interval; 0 is open."""
 
     @property
-    def high(self) -> float:
-        """Upper end; infinite is open."""
+    def high(self) -> float | None:
+        """Upper end; infinite or None is open."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Fall:
     change: str
     ratio: float | None
     low: float = 0.0
-    high: float = math.inf
+    high: float | None = math.inf
     bound: str = ""
     note: str = ""
 

@@ -169,7 +169,7 @@ def _connected() -> tuple[Any, bool]:
     try:
         import ray
     except ImportError:
-        raise BadValue("--on ray needs Ray: pip install 'halftime[ray]'") from None
+        raise BadValue("--on ray needs Ray: pip install ray") from None
     mine = not ray.is_initialized()
     if mine:
         try:

@@ -234,17 +234,9 @@ def waterfall(
         if stands and one.gain and (mine or sized) and not again:
             bars.append(Bar(one.change, one.gain.ratio, one.gain.low, one.gain.high))
     rest = whole / math.prod(bar.ratio for bar in bars)
-    ends = (rest * (low or whole) / whole, rest * (high or whole) / whole)
+    open_ = low > 0 and high is None  # of an interval that has no upper end
+    ends = (rest * (low or whole) / whole, None if open_ else rest * (high or whole) / whole)
     return (*bars, Bar(f"the rest: {recipe.budget}, rate {rate_of(recipe) or 0:g}", rest, *ends, rest=True))
-
-
-def plain(content: Any) -> Any:
-    """What JSON can hold: no infinite numbers."""
-    if isinstance(content, dict):
-        return {name: plain(value) for name, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [plain(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _seconds(work: Work, recipe: Recipe) -> float:

@@ -147,12 +147,13 @@ class Bar:
     """One bar of the waterfall: a change that was kept, and how many times sooner the target is met; they multiply.
 
     Where `rest` is set, the bar was not measured: it is what is left of the whole when the others are taken out.
+    `high` is None where there is no upper end.
     """
 
     change: str
     ratio: float
     low: float
-    high: float
+    high: float | None
     rest: bool = False
 
 

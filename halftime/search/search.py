@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from halftime.search.journal import Journal, alone, records
 from halftime.search.leap import leapt, preferred
 from halftime.search.machine import kept_settings, try_settings
 from halftime.search.prune import pruned
-from halftime.search.records import Found, Trial
+from halftime.search.records import Decision, Found, Trial
 from halftime.search.retune import added
 from halftime.search.start import HOPED, SEEDS, SURELY, Start, offered, start
 from halftime.search.switches import Switch, switches, try_switches
@@ -143,7 +143,7 @@ def search(
         finally:
             view.close()
         found = dataclasses.replace(found, price=price, devices=devices)
-        journal.log.record("found", **outcome.plain(found.to_dict()))
+        journal.log.record("found", **found.to_dict())
         journal.log.end("finished")
     return found
 
@@ -233,7 +233,7 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
         if far is None:
             anchor = combine.first_of_all(work, anchor, usual, anew)
     anchor = _quicker(work, plan, anchor, anew)
-    seen = {m for d in work.decisions for m in d.methods if d.stage == "opening"}
+    seen = opened(work.decisions)
     if plan.named is None:  # another setting of what the base has is tried where it was asked for
         seen |= {type(method).__name__ for method in began.base.methods}
     queue = Queue(candidates(anchor.recipe, plan.known, plan.named, where, facts, told))
@@ -245,6 +245,12 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
     with work.share("refine", SHARES["refine"]):
         anchor, _ = combine.refine(work, anchor, [*kept, *more], anew)
     return anchor, added(anchor.recipe, began.base)
+
+
+def opened(decisions: Iterable[Decision]) -> set[str]:
+    """Names of methods that the opening settled; not those for which no time was left: runs are shorter by now."""
+    settled = [d for d in decisions if d.stage == "opening" and (d.runs or d.verdict == "refused")]
+    return {name for d in settled for name in d.methods}
 
 
 def _expected(work: Work, plan: Plan, facts: frozenset[str], where: torch.device) -> dict[str, Prior]:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import fcntl
+import importlib.util
 import json
 import socket
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,16 @@ class Taken:
     again: bool
 
 
+def check_optuna() -> None:
+    """Say at once where Optuna is not installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise InputError("tuning needs Optuna: pip install optuna")
+
+
 class Trials:
     """The trials of one search.
 
@@ -74,12 +85,11 @@ class Trials:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            from optuna import create_study
-            from optuna.storages import JournalStorage
-            from optuna.storages.journal import JournalFileBackend
-        except ImportError:
-            raise InputError("tuning needs Optuna: pip install 'halftime[search]'") from None
+        check_optuna()
+        from optuna import create_study
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
         self.folder = folder
         with locked(folder / ".lock"), _hushed(), writing(folder):
             storage = JournalStorage(JournalFileBackend(str(folder / "optuna.log")))

@@ -25,7 +25,7 @@ from halftime.recipe import Recipe
 from halftime.run import attempt_files
 from halftime.search import rates
 from halftime.search.phases import Phases, changed, setting_of
-from halftime.search.trials import Job, Result, locked
+from halftime.search.trials import Job, Result, check_optuna, locked
 from halftime.workload import Workload
 
 SHORTEST = 32  # steps of a training whose shares can still be told apart
@@ -129,6 +129,7 @@ def tune(
     if steps < SHORTEST:
         raise BadValue(f"{recipe.budget} are {steps} steps, too few to try shares of them: give at least {SHORTEST}")
     ledger.check_writable()
+    check_optuna()
     made = fingerprint(where)
     plan = {
         "workload": identity(workload, recipe, 0, source)["workload"],

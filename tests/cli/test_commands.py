@@ -108,8 +108,7 @@ def test_prove_writes_a_page_and_a_verdict(capsys: pytest.CaptureFixture[str], o
     assert (own_folder / "again.html").stat().st_size > 5000
 
 
-def test_a_stopped_run_goes_on(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (own_folder / "stops.py").write_text(FILE + """
+STOPS = """
 import os, pathlib, signal
 class Stops:
     columns = (x, y)
@@ -124,13 +123,30 @@ class Stops:
         return x[indices], y[indices]
 import dataclasses
 workload = dataclasses.replace(workload, train=Stops())
-""")  # fmt: skip
+"""
+
+
+def test_a_stopped_proof_says_how_it_goes_on(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own_folder / "stops.py").write_text(FILE + STOPS)
+    line = ("prove", "stops.py", "--base", "fast.json", "--fast", "fast.json", "--seeds", "1")
+    assert call(*line) == 128 + 15
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said == "halftime: prove was stopped; what was trained is in the ledger: give the same call again"
+    assert call(*line) in (0, 1)
+
+
+def test_a_stopped_run_goes_on(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own_folder / "stops.py").write_text(FILE + STOPS)
     assert call("train", "stops.py", "--recipe", "fast.json") == 128 + 15
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "go on with: halftime train --resume" in line
     run = line.split()[-1]
     assert call("runs", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["state"] == "preempted"
+    assert call("train", "--resume", run, "--steps", "0") == 2
+    assert "steps must be at least 1" in capsys.readouterr().err
+    assert call("train", "--resume", run, "--target", "0.5") == 2
+    assert "had another target" in capsys.readouterr().err
     assert call("train", "--resume", run, "--json") == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["id"], record["attempts"], record["steps"]) == (run, 2, 32)

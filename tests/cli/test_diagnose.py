@@ -55,6 +55,13 @@ def test_a_sentence_a_table_and_json(own_folder: Path, capsys: pytest.CaptureFix
     assert [f["name"] for f in found["table"]][:2] == ["1 worker", "5 workers"]
 
 
+def test_a_training_that_fails_is_said_to_have_failed(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.py").write_text(FILE.replace("time.sleep(0.03 if i == 9 else 0.001)", "pass"))
+    Path("wild.json").write_text('{"methods": {"SGD": {"lr": 1e38}}, "epochs": 1, "batch_size": 8}')
+    assert main(["diagnose", "mine.py", "--recipe", "wild.json", "--steps", "2000"]) == 0
+    assert "the training failed: the loss is not a number" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("more", "words"), [(["--steps", "3"], "needs at least 20"), (["--loader-workers", "0"], "counts from 1 to 256")]
 )

@@ -68,6 +68,24 @@ def test_a_recorded_run_is_repeated_with_its_own_seed() -> None:
     assert Path("train_fast.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
 
 
+def test_what_a_run_with_another_seed_came_to_is_not_expected() -> None:
+    assert call("train", "mine.py", "--recipe", "fast.json", "--device", "cpu") == 0
+    (folder,) = Path("ledger/runs").iterdir()
+    assert call("export", "--run", folder.name, "--seed", "5", "--out", "train_fast.py") == 0
+    text = Path("train_fast.py").read_text()
+    assert "SEED = 5" in text
+    assert "Expected:" not in text
+
+
+def test_a_run_of_a_file_that_changed_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "mine.py", "--recipe", "fast.json", "--device", "cpu") == 0
+    (folder,) = Path("ledger/runs").iterdir()
+    Path("mine.py").write_text(FILE.replace("cross_entropy", "multi_margin_loss"))
+    assert call("export", "--run", folder.name, "--out", "train_fast.py") == 2
+    assert "mine.py has changed since run" in capsys.readouterr().err
+    assert not Path("train_fast.py").exists()
+
+
 def test_a_run_on_other_data_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("train", "mine.py", "--recipe", "fast.json", "--device", "cpu") == 0
     (folder,) = Path("ledger/runs").iterdir()

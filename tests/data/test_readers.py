@@ -138,7 +138,7 @@ def test_a_damaged_parquet_is_named(tmp_path):
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    assert "pip install 'halftime[parquet]'" in refusal(readers.read_cifar_parquet, [tmp_path / "x.parquet"])
+    assert "pip install pyarrow pillow" in refusal(readers.read_cifar_parquet, [tmp_path / "x.parquet"])
 
 
 def test_text(tmp_path):

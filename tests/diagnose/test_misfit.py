@@ -78,7 +78,9 @@ def test_zeros_and_ones_under_a_softmax_are_no_labels_of_a_sigmoid() -> None:
     ):
         assert ("labels" in inspect(make_task(loss=loss, score=ones), model, (x, yes))) is fits
     shares = make_task(loss=nn.functional.binary_cross_entropy, score=ones)  # whose loss may not be asked beyond one
-    assert "labels" in inspect(shares, nn.Sequential(model, nn.Sigmoid()), (x, yes))
+    inside = nn.Sequential(model, nn.Sigmoid())
+    assert "labels" in inspect(shares, inside, (x, yes))
+    assert "labels" not in inspect(make_task(loss=nn.functional.cross_entropy, score=ones), inside, (x, yes))
 
 
 def ones(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -88,6 +88,16 @@ def made(name, train=(x, y), valid=(x, y), loss=cross_entropy, score=ht.accuracy
     return ht.Workload(name=name, model=Net, train=train, valid=valid, loss=loss, score=score, evaluations=3, **more)
 
 
+def weighted():
+    weight = torch.tensor([1.0, 3.0])
+    return ht.Workload(name="weighted", model=Net, train=(x, y), valid=(x, y), loss=nn.CrossEntropyLoss(weight=weight),
+                       score=ht.accuracy, evaluations=3)
+
+
+def still():
+    return Net().eval()
+
+
 def augmented():
     pixels = (x * 50 + 100).clamp(0, 255).to(torch.uint8)
     return Augmented(Tensors(pixels, y), Augment(pad=1, flip="random", mean=(0.5,), std=(0.25,)))
@@ -108,6 +118,9 @@ FORMS = {
     "lambda": "made('lambda', loss=lambda outputs, targets: cross_entropy(outputs, targets, label_smoothing=0.1))",
     "object": "made('object', loss=nn.CrossEntropyLoss(label_smoothing=0.1))",
     "free": "[made('free')][0]",
+    "objects": "ht.Workload(name='objects', model=still, train=(x, y), valid=(x, y), "
+    "loss=nn.CrossEntropyLoss(label_smoothing=0.2), score=Share(), evaluations=3)",
+    "local": "weighted()",
     "unnamed": "ht.Workload(name='w', model=Net, train=torch.utils.data.TensorDataset(x, y), valid=(x, y), "
     "loss=cross_entropy, score=ht.accuracy)",
 }
@@ -154,6 +167,7 @@ def test_machinery_has_stand_ins_that_give_the_same_batches(
     [
         ("shakespeare", "model = GPT(vocabulary, 64, layers=2, width=128, heads=4).to(device)"),
         ("blood_cells", "model = workload.model().to(device)"),
+        ("multitask", "model = Headed(3, (24, 48, 64), (2, 2, 1), HEADS).to(device)"),
     ],
 )
 def test_built_in_workloads(task: str, made: str, tmp_path: Path) -> None:

@@ -253,3 +253,11 @@ def test_a_validation_loss_that_is_no_number_is_recorded(tmp_path):
     assert run.state == "finished"
     assert math.isnan(run.evaluations[-1].loss)
     assert math.isfinite(run.score)
+
+
+def test_a_part_of_a_score_that_is_no_number_does_not_end_the_record(path):
+    with Writer(path) as log:
+        log.record("evaluation", score=0.5, scores={"cat": math.nan, "dog": 0.5}, each=[math.inf, 1.0])
+        log.end("finished")
+    (first, _), intact = read(path)
+    assert (first["scores"], first["each"], intact) == ({"cat": None, "dog": 0.5}, [None, 1.0], True)

@@ -1,5 +1,7 @@
 """Going on: the same bits as if nobody had stopped, or one line that says why not."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -77,6 +79,8 @@ def test_the_schedule_goes_on(tmp_path):
         ({"seed": SEED + 1}, "seed"),
         ({"workload": fragile(shift=0.5)}, "data"),
         ({"workload": fragile(name="spots")}, "workload"),
+        ({"workload": dataclasses.replace(fragile(), target=0.123)}, "target"),
+        ({"workload": dataclasses.replace(fragile(), margin=0.123)}, "margin"),
     ],
 )
 def test_another_run_is_refused(tmp_path, changes, what):
@@ -87,6 +91,20 @@ def test_another_run_is_refused(tmp_path, changes, what):
         gone_on(tmp_path, run, recipe, **changes)
     assert "\n" not in str(refused.value)
     assert sorted(tmp_path.rglob("*")) == files  # nothing was written
+
+
+def test_a_file_that_changed_since_is_refused(tmp_path):
+    recipe, file = ht.Recipe([SGD(lr=0.1)], steps=24, batch_size=16), tmp_path / "mine.py"
+    how = {"device": "cpu", "ledger": tmp_path / "ledger", "quiet": True, "source": str(file)}
+    file.write_text("width = 1\n")
+    with pytest.raises(Broken):
+        train(fragile(9), recipe, SEED, checkpoint_every=0.0, **how)
+    file.write_text("width = 2\n")
+    run = Ledger(tmp_path / "ledger").runs[-1].name
+    with pytest.raises(BadCheckpoint, match=f"run {run} had another file "):
+        train(fragile(), recipe, SEED, resume=run, **how)
+    file.write_text("width = 1\n")
+    assert train(fragile(), recipe, SEED, resume=run, **how).state == "finished"
 
 
 def test_a_finished_run_is_refused(tmp_path):

@@ -139,5 +139,5 @@ def test_without_pycocotools_it_is_refused_in_one_line(monkeypatch: pytest.Monke
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(BadWorkload, match=r"pycocotools, which is not installed: pip install 'halftime\[detection\]'"):
+    with pytest.raises(BadWorkload, match=r"pycocotools, which is not installed: pip install pycocotools"):
         AveragePrecision("a", lambda found: found)

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from halftime.measure.judge import judge
+from halftime.measure.judge import Arm, judge
 from halftime.measure.sequential import ALPHA, Design, running
 from halftime.measure.statistics import difference, speedup
 from tests.measure.test_proof import WORKLOAD, arms
@@ -118,3 +118,30 @@ def test_as_many_pairs_of_scores_as_of_times_are_asked_for() -> None:
     for lost, verdict in ((1, "proved"), (2, "provisional"), (3, "provisional"), (4, "not shown")):
         runs = tuple(dataclasses.replace(r, state="failed") if r.seed < lost else r for r in slow.runs)
         assert judge(dataclasses.replace(slow, runs=runs), quick, WORKLOAD, 6)["verdict"] == verdict
+
+
+def test_a_base_that_misses_is_no_reason_to_give_up() -> None:
+    """Equal budgets, met at the very end by the fast arm alone: how much slower the base is nobody knows."""
+    base: list[float | None] = [None] * 6
+    fast: list[float | None] = [99.0, 101.0, 99.5, 100.5, 98.0, 102.0]
+    found = judge(*arms(base, fast), WORKLOAD, 8, PLAN)
+    assert found["ratio"].high == math.inf
+    assert found["settled"] == ""
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_final_score_that_is_no_number_is_none(fixed: bool) -> None:
+    slow, quick = arms(BASE[:6], QUICK[:6])
+
+    def lost(arm: Arm, seed: int) -> Arm:
+        runs = list(arm.runs)
+        last = dataclasses.replace(runs[seed].evaluations[-1], score=math.nan)
+        runs[seed] = dataclasses.replace(runs[seed], evaluations=(*runs[seed].evaluations[:-1], last))
+        return dataclasses.replace(arm, runs=tuple(runs))
+
+    design = None if fixed else PLAN
+    found = judge(lost(slow, 2), quick, WORKLOAD, 6, design)
+    assert found["quality"].n == 5
+    assert math.isfinite(found["quality"].low)
+    assert found["verdict"] == "proved"
+    assert judge(slow, lost(quick, 2), WORKLOAD, 6, design)["quality"] is None

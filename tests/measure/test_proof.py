@@ -156,6 +156,18 @@ def test_a_proof_end_to_end_is_recorded_resumed_and_verified(tmp_path: Path) -> 
     assert any("is not what its end record says" in line for line in verify(ledger).wrong)
 
 
+def test_a_record_that_was_emptied_is_named(tmp_path: Path) -> None:
+    from halftime.measure.verify import verify
+
+    ledger = Ledger(tmp_path / "ledger")
+    base, fast = ht.Recipe([SGD(lr=0.1)], steps=4), ht.Recipe([AdamW(lr=0.03)], steps=4)
+    proof = ht.prove(make_task(128), base, fast, seeds=1, ledger=ledger, device="cpu", quiet=True)
+    run = proof.fast.runs[0]
+    (run.folder / "attempt-001.jsonl").write_text("")
+    wrong = verify(ledger).wrong
+    assert f"run {run.id} is not the one that proof {proof.id} was judged by" in wrong
+
+
 def test_an_interrupted_proof_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from halftime.search import prove as module
 

@@ -213,6 +213,34 @@ def test_a_receipt_of_an_earlier_format_is_held_to_what_it_has(ledger: Ledger) -
     assert any("search.seconds" in line for line in check(made, ledger))
 
 
+def test_a_receipt_of_format_2_is_not_held_to_ends_that_are_wider_since(ledger: Ledger) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    write_ablation(ledger, BASE.replace(epochs=FAST.epochs), FAST, some_hits(("AdamW", "OneCycle")), 3)
+    made = receipt(proof, ledger)
+    made["ablation"]["parts"][0]["share"]["high"] = 1.5
+    made["receipt"] = 2
+    made["digest"] = digest(made)
+    assert check(made, ledger) == []
+    made["ablation"]["whole"]["high"] = 1.5
+    made["digest"] = digest(made)
+    assert any("ablation.whole.high" in line for line in check(made, ledger))
+
+
+def test_a_receipt_does_not_say_where_a_workload_lay_or_a_crash_was(ledger: Ledger) -> None:
+    proof = write_proof(ledger, SLOW, QUICK)
+    hits = some_hits(("AdamW", "OneCycle"))
+    gone = frozenset({"OneCycle"})
+    refused = {gone: "/home/ada/task.py, line 3: ValueError"}
+    base = BASE.replace(epochs=FAST.epochs)
+    write_ablation(ledger, base, FAST, {k: v for k, v in hits.items() if k != gone}, 3, refused=refused)
+    for folder in ledger.ablations:
+        path = attempt_files(folder)[0]
+        path.write_text(path.read_text().replace('"source":"made-up"', '"source":"/home/ada/task.py"'))
+    text = json.dumps(receipt(proof, ledger))
+    assert "line 3: ValueError" in text
+    assert "/home/ada" not in text
+
+
 def test_an_ablation_of_another_device_or_machine_is_not_shown(ledger: Ledger) -> None:
     write_ablation(ledger, BASE.replace(epochs=FAST.epochs), FAST, some_hits(("AdamW", "OneCycle")), 3)
     assert receipt(write_proof(ledger, SLOW, QUICK), ledger)["ablation"] is not None

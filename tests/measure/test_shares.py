@@ -13,6 +13,7 @@ from scipy import stats
 
 from halftime.measure import shares
 from halftime.measure.shares import Cell, Effect
+from halftime.measure.statistics import quantile
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -102,6 +103,19 @@ def test_the_error_of_drawn_orders_is_as_large_as_is_said() -> None:
         ratios.append((math.log(value(effect)) - truth) / said)
     assert 0.75 < math.sqrt(math.fsum(r * r for r in ratios) / len(ratios)) < 1.3
     assert shares.drawn_error("a", every, cells, 120) == 0.0
+
+
+def test_few_orders_leave_wide_ends_and_one_leaves_open_ones() -> None:
+    cells = everywhere(NAMES, [float(i + 2) for i in range(32)], seeds=3)
+    widths = []
+    for wanted in (1, 2, 12):
+        orders, of = shares.orders_of(NAMES, wanted, lambda _: True, "x")
+        drawn = shares.drawn_error("a", orders, cells, of)
+        effect = shares.contrast(shares.share("a", orders), cells, drawn, shares.reach(drawn, len(orders)))
+        widths.append(math.inf if effect.low == 0.0 else math.log(effect.high / effect.low) / (drawn or 1.0))
+    assert widths[0] == math.inf
+    assert widths[1] == pytest.approx(2 * quantile(0.975, 1), rel=0.05)
+    assert widths[2] == pytest.approx(2 * quantile(0.975, 11), rel=0.3)
 
 
 def test_orders_that_cannot_be_trained_are_left_out_by_name() -> None:

@@ -85,7 +85,8 @@ def test_without_the_extra_it_is_refused_in_one_line(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(importlib, "import_module", gone)
     with pytest.raises(
-        BadRecipe, match=r"^GradientSurgery needs the package torchjd: pip install 'halftime\[tasks\]'$"
+        BadRecipe,
+        match=r"^GradientSurgery needs the package torchjd: pip install 'torchjd\[quadprog-projector\]<0.19'$",
     ):
         trained(task(), recipe(GradientSurgery()), tmp_path)
     assert list(tmp_path.iterdir()) == []

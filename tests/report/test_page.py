@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import re
 import socket
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from halftime.ledger.store import Ledger, load_all
 from halftime.measure.proof import Proof
+from halftime.measure.sequential import Design
 from halftime.recipe import Recipe
 from halftime.report import words
 from halftime.report.argument import MEANING, contrast
@@ -189,6 +191,19 @@ def test_it_can_be_done_again_from_the_page(ledger: Ledger) -> None:
     found = [Recipe.from_json(text) for text in page.words if text.startswith('{\n  "halftime"')]
     assert found == [BASE, FAST]
     assert "ht.prove(workload" in Page(proof_page(write_proof(ledger, SLOW, QUICK, workload={"source": ""}))).text
+
+
+def test_what_the_command_line_cannot_say_is_said_in_python(ledger: Ledger) -> None:
+    """A search proves on seeds of its own, by a design of its own."""
+    proof = dataclasses.replace(write_proof(ledger, SLOW, QUICK), seeds=tuple(range(50_000, 50_005)))
+    text = Page(proof_page(proof)).text
+    assert "halftime prove made-up" not in text
+    assert "first=50000" in text
+    strict = Design(effect=2.0, alpha=0.0125, most=5)
+    text = Page(proof_page(dataclasses.replace(write_proof(ledger, SLOW, QUICK), design=strict))).text
+    assert f"sequential={strict}" in text
+    usual = dataclasses.replace(write_proof(ledger, SLOW, QUICK), design=Design(most=9))
+    assert "--sequential --most 9" in Page(proof_page(usual)).text
 
 
 PAYLOADS = [

@@ -205,6 +205,7 @@ def test_what_misses_gets_more_time_and_what_misses_then_is_a_bound(
     task, fast = make_task(target=0.9, score=never), ONE.plus(OneCycle())
     short = ablate(task, fast, seeds=2, stretch=1, ledger=ledger, quiet=True)
     assert (short.whole.bound, len(short.runs)) == ("at least", 4)
+    assert short.interaction.why == "one change has nothing to interact with"
     found = ablate(task, fast, seeds=2, ledger=ledger, quiet=True)
     assert found.id == short.id
     assert found.whole.estimate == pytest.approx(4.0)

@@ -265,7 +265,7 @@ def test_without_ray_one_line_says_what_to_install(
     with pytest.raises(SystemExit) as left:
         main(["search", "mine.py", "--minutes", "1", "--on", "ray"])
     assert left.value.code == 2
-    assert capsys.readouterr().err == "halftime: --on ray needs Ray: pip install 'halftime[ray]'\n"
+    assert capsys.readouterr().err == "halftime: --on ray needs Ray: pip install ray\n"
     assert not Ledger().searches
 
 

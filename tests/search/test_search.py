@@ -11,10 +11,10 @@ import pytest
 import halftime as ht
 from halftime.cli import main
 from halftime.errors import BadValue, BadWorkload, UnknownName
+from halftime.ledger.lines import nulled
 from halftime.ledger.store import Ledger, load_all
 from halftime.measure.verify import verify
 from halftime.methods import OneCycle
-from halftime.search import outcome
 from halftime.search.journal import records
 from halftime.search.records import Found
 from tests.search.planted import BASE, Crash, Killed, Quick, searched, task
@@ -54,7 +54,7 @@ def test_a_planted_gain_is_found_through_a_kill_and_proved(own_folder: Path) -> 
     assert len(proof) >= 10
     assert not {run.seed for run in proof} & {run.seed for run in mine}
     assert found.seconds < 180
-    assert Found.from_dict(json.loads(json.dumps(outcome.plain(found.to_dict())))) == found
+    assert Found.from_dict(json.loads(json.dumps(nulled(found.to_dict())))) == found
     total = 1.0
     for bar in found.bars:
         total *= bar.ratio

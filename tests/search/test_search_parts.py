@@ -32,7 +32,7 @@ from halftime.search.machine import Setting, kept_settings, settings, try_settin
 from halftime.search.memory import fits, largest
 from halftime.search.records import Decision, Found, Gain, Pace, Trial
 from halftime.search.retune import of_length
-from halftime.search.search import Plan, _expected
+from halftime.search.search import Plan, _expected, opened
 from halftime.search.start import Start
 from halftime.search.switches import clear, judge, switches, timed
 from halftime.search.timing import compared, pace, shortened
@@ -349,6 +349,7 @@ def test_what_a_search_expects_is_read_once(tmp_path: Path, monkeypatch) -> None
 
 def test_a_leap_that_does_not_get_there_is_written_down(tmp_path: Path) -> None:
     around = work(tmp_path, block=0.01)
+    around.stage = "opening"
     textbook = ht.Recipe([SGD(lr=0.02, momentum=0.0)], steps=96, batch_size=32)
     began = Start(textbook, 96, tuple(around.train(textbook, range(2), judged=True)), 1.0, None)
     assert leapt(around, began, Candidate((OneCycle(),))) is None
@@ -356,6 +357,18 @@ def test_a_leap_that_does_not_get_there_is_written_down(tmp_path: Path) -> None:
     assert (decision.verdict, decision.gain) == ("dropped", None)
     assert decision.why.startswith("the goal was met at no share of the base's steps; the best ended at ")
     assert decision.runs
+    assert opened(around.decisions) == {"OneCycle"}
+
+
+def test_a_leap_that_found_no_time_may_come_again(tmp_path: Path) -> None:
+    around = work(tmp_path, block=0.01)
+    around.stage = "opening"
+    textbook = ht.Recipe([SGD(lr=0.02, momentum=0.0)], steps=96, batch_size=32)
+    began = Start(textbook, 96, tuple(around.train(textbook, range(2), judged=True)), 1.0, None)
+    around.until = 0.0
+    assert leapt(around, began, Candidate((OneCycle(),))) is None
+    assert [d.runs for d in around.decisions] == [()]
+    assert opened(around.decisions) == set()
 
 
 def test_a_length_that_cannot_be_checked_goes_to_the_proof(tmp_path: Path) -> None:

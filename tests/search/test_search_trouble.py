@@ -171,3 +171,11 @@ def test_another_setting_of_what_the_base_has_is_tried_where_it_is_asked_for(tmp
     found = searched(ledger=tmp_path, methods=[OneCycle(warmup=0.4)], proof=False)
     assert any("warmup=0.4" in one.change for one in found.decisions)
     assert not any("Quick" in one.change for one in found.decisions)
+
+
+def test_the_rest_has_no_upper_end_where_the_proof_has_none() -> None:
+    fast = BASE.replace(steps=32)
+    *_, rest = waterfall([], BASE, fast, 2.0, 1.5, None)
+    assert (rest.ratio, rest.low, rest.high) == (2.0, 1.5, None)
+    *_, rest = waterfall([], BASE, fast, 2.0)  # nothing was proved: no ends at all
+    assert rest.low == rest.high == 2.0
