@@ -1,4 +1,4 @@
-"""The whole story in a few minutes, offline too: tune a textbook recipe, prove a faster one against it, write the page."""
+"""The whole story in a few minutes, offline too: tune a textbook recipe, prove a faster one, write the page."""
 
 from __future__ import annotations
 

@@ -60,9 +60,9 @@ def judge(base: Arm, fast: Arm, workload: dict[str, Any], planned: int, design: 
     least = speedup(worst).estimate if all(b.hit and b.hit[0] and f.hit for b, f in both) else None
     sign = 1.0 if workload["better"] == "higher" else -1.0
     sound = [(b.score, f.score) for b, f in both if b.state != "failed"]  # no score on the way is a final one
-    ended = [(sign * b, sign * f) for b, f in sound if _finite(b) and f is not None]
+    ended = [(sign * b, sign * f) for b, f in sound if b is not None and math.isfinite(b) and f is not None]
     failed = any(f.state == "failed" for _, f in both)
-    lost = failed or not all(_finite(f) for _, f in ended)  # a fast run without a score is no better than none
+    lost = failed or not all(math.isfinite(f) for _, f in ended)  # a fast run without a score is no better than none
     quality = difference([b for b, _ in ended], [f for _, f in ended]) if ended and not lost else None
     margin, futile = float(workload["margin"]), False
     if design is not None:
@@ -147,10 +147,6 @@ def _verdict(ratio: Interval, quality: Interval | None, margin: float) -> Verdic
 def _not_worse(quality: Interval | None, margin: float) -> bool:
     """Whether the final score is shown to be not worse, from as many pairs as a ratio needs to count."""
     return quality is not None and quality.n >= PROVISIONAL and quality.low > -margin
-
-
-def _finite(score: float | None) -> bool:
-    return score is not None and math.isfinite(score)
 
 
 def _more(ratio: Interval, quality: Interval | None, margin: float) -> int | None:
