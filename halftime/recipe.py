@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from halftime.errors import BadRecipe, BadValue, shorten, unknown
+from halftime.errors import BadRecipe, BadValue, shorten, unknown, writing
 from halftime.places import Method
 from halftime.settings import checked
 
@@ -118,9 +118,13 @@ class Recipe:
 
     def save(self, path: str | Path) -> None:
         """Write the recipe to a JSON file, whole or not at all."""
-        from halftime.ledger.checkpoint import replace
-
-        replace(Path(path), self.to_json().encode())
+        beside = Path(f"{path}.part")
+        with writing(Path(path)):
+            try:
+                beside.write_text(self.to_json())
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
 
     @classmethod
     def from_dict(cls, content: Any, known: Iterable[type[Method]] = (), strangers: bool = False) -> Recipe:

@@ -162,7 +162,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
         live.judged(step, plan.total, clock.seconds, score)
 
     model.train()
-    live = Live(workload.name, recipe, seed, workload.target, quiet if team.first else True)
+    live = Live(workload.name, recipe, seed, workload.target, quiet if team.first else True, step)
     with contextlib.suppress(Diverged), log, Interrupts() as stop, live, contextlib.ExitStack() as ending:
         if state.get("notice"):
             log.record("event", text=live.say(state["notice"]))
@@ -208,7 +208,7 @@ def train(  # noqa: C901 - the one function that is allowed to be long
                 log.end("preempted", reason=f"stopped by {stopping.name}", **standing(), segments=plan.segments)
                 raise Stopped(folder.name, step, stopping)
         else:
-            with _all(contexts):  # such as the averaged weights: what was judged is what is kept
+            with clock.paused(), _all(contexts):  # such as the averaged weights: what was judged is what is kept
                 going_on.keep(folder, network)
             log.end("finished", **standing(), segments=plan.segments)
             going_on.clear(folder)

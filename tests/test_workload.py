@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 from torch import nn
 
 import halftime as ht
-from halftime.errors import BadData, BadValue, InputError
+from halftime.errors import BadData, BadValue, BadWorkload, InputError
 from halftime.measure.score import evaluate
+from halftime.workloads.source import find
 from tests.conftest import make_net, make_task
 
 
@@ -84,3 +86,36 @@ def test_a_score_may_begin_below_zero_and_end_above() -> None:
 def test_the_margin_is_half_a_percent_of_the_target_unless_given() -> None:
     assert make_task(target=0.9).tolerance == pytest.approx(0.0045)
     assert make_task(target=0.9, margin=0.01).tolerance == 0.01
+
+
+def test_a_file_imports_what_lies_beside_it_later_too(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a module of the name `methods` in it lists no methods."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (own_folder / "beside_it.py").write_text("import torch\nnet = lambda: torch.nn.Linear(4, 2)\n")
+    (own_folder / "late.py").write_text(LATE)
+    task, methods, _ = find("late.py")
+    assert methods == ()
+    assert isinstance(task.model(), nn.Linear)
+    (own_folder / "late.py").write_text(LATE + "methods = EMA\n")
+    with pytest.raises(BadWorkload, match=r"late.py: `methods` must be a list of classes of methods"):
+        find("late.py")
+
+
+LATE = """
+import torch
+import halftime as ht
+from halftime import methods
+from halftime.methods import EMA
+
+x, y = torch.zeros(8, 4), torch.zeros(8, dtype=torch.long)
+
+
+def model():
+    from beside_it import net
+
+    return net()
+
+
+workload = ht.Workload(name="late", model=model, train=(x, y), valid=(x, y),
+                       loss=torch.nn.functional.cross_entropy, score=ht.accuracy, target=0.9)
+"""

@@ -35,6 +35,8 @@ def train_plain(
         def compute_loss(backward: Callable[[Tensor], None], images: Tensor = images, labels: Tensor = labels) -> None:
             backward(cross_entropy(network(images), labels))
 
+        for group in optimizer.param_groups:
+            group["lr"] = lr * guard.rate  # halved each time that it went back to a snapshot
         guard.step(compute_loss)  # the method, in place of zero_grad, backward and step
     print(*guard.told, sep="\n", end="")
     return network

@@ -66,10 +66,11 @@ def _probe(workload: Workload, recipe: Recipe) -> tuple[float, str]:
     import itertools
 
     from halftime.data.feed import Feed
+    from halftime.data.kinds import by_batch
     from halftime.data.probe import Probe
 
     probe = Probe(workload.train)
-    feed: Any = Feed(probe if not hasattr(workload.train, "batch") else workload.train, recipe.batch_size, 0)
+    feed: Any = Feed(workload.train if by_batch(workload.train) else probe, recipe.batch_size, 0)
     with probe.timed():
         for _ in itertools.islice(feed.batches(), PROBED):
             pass

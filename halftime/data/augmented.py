@@ -266,7 +266,7 @@ class Augmented:
     """
 
     def __init__(self, dataset: Any, augment: Augment) -> None:
-        self.dataset, self.augment = dataset, augment
+        self.dataset, self.augment, self.together = dataset, augment, bool(augment.mixup)  # whether samples meet
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -29,7 +29,22 @@ def mapped(tree: Any, change: Any) -> Any:
         return change(tree)
     if isinstance(tree, Mapping):
         return {key: mapped(value, change) for key, value in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # with names
+        return type(tree)(*(mapped(v, change) for v in tree))
     return type(tree)(mapped(v, change) for v in tree) if type(tree) in (list, tuple) else tree
+
+
+def laid_like(value: Tensor, other: Tensor) -> Tensor:
+    """The same numbers, in memory as another tensor of that shape lies: fused kernels do not ask how it does.
+
+    Example:
+        >>> kernel = torch.zeros(2, 3, 3, 3).to(memory_format=torch.channels_last)
+        >>> laid_like(torch.zeros(2, 3, 3, 3), kernel).stride() == kernel.stride()
+        True
+    """
+    if value.stride() == other.stride():
+        return value
+    return torch.empty_like(other, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def on_device(batch: Any, device: torch.device) -> Any:
@@ -93,8 +108,9 @@ def suspects(inputs: Any, ids: Tensor, times: float = 100.0) -> list[int]:
     """
     largest = torch.zeros(len(ids))
     for tensor in tensors(inputs):
-        if tensor.is_floating_point() and len(tensor) == len(ids):
-            largest = torch.maximum(largest, tensor.detach().abs().flatten(1).amax(1).to(largest.device))
+        if tensor.is_floating_point() and tensor.numel() and len(tensor) == len(ids):
+            rows = tensor.detach().abs().reshape(len(ids), -1)
+            largest = torch.maximum(largest, rows.amax(1).to(largest.device))
     out = ~largest.isfinite() | (largest > times * largest.nanmedian())
     return [int(i) for i in (ids[out] if out.any() else ids)]
 

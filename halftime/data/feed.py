@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from halftime.data import order as ordering
 from halftime.data.batch import split, tensors
+from halftime.data.kinds import by_batch, columns_of
 from halftime.data.order import Order, key, shuffled
 from halftime.data.served import Served, Ticket
 from halftime.errors import BadData, shorten
@@ -204,7 +205,7 @@ def fetch(dataset: Any, indices: Tensor, at: tuple[int, int, int], generator: to
         return dataset.served(indices, at[0], at[1])
     if not getattr(dataset, "draws", True):
         return dataset.batch(indices, NO_CHANCE)
-    if hasattr(dataset, "batch"):
+    if by_batch(dataset):
         return dataset.batch(indices, (generator or torch.Generator()).manual_seed(key(*at)))
     seed, epoch, position = at
     samples = []
@@ -243,7 +244,7 @@ _DIGESTS: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = (
 
 def digest(dataset: Dataset) -> str:
     """Sixteen characters that change with the data: of every byte in memory, or else of 64 samples and the length."""
-    columns = getattr(dataset, "columns", None)
+    columns = columns_of(dataset)
     state = [(t.data_ptr(), -1 if t.is_inference() else t._version) for t in tensors(columns)]  # grows with each change
     with contextlib.suppress(TypeError):  # a data class that can be compared has no hash
         if dataset in _DIGESTS and _DIGESTS[dataset][0] == state:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from halftime.data.batch import split
 from halftime.data.feed import random_kept
+from halftime.data.kinds import columns_of
 
 CLASSES = ("classes", "labels")  # keys of a target with boxes under which their classes stand
 
@@ -68,7 +69,7 @@ def label_sets(dataset: Any) -> list[frozenset[int]] | None:
 
 def _in_memory(dataset: Any) -> Any:
     """The targets of all samples where they lie at hand, and are what the samples themselves say."""
-    columns = getattr(dataset, "columns", None)
+    columns = columns_of(dataset)
     if columns is not None and len(columns) == 2:
         return columns[1].to("cpu")
     rows: Any = getattr(dataset, "targets", None)

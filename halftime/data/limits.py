@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,12 @@ def memory(root: Path = ROOT) -> int | None:
 
 
 def shared_memory(root: Path = ROOT) -> int | None:
-    """Bytes that are free in /dev/shm, through which workers hand over batches. None: there is no such place."""
+    """Bytes that are free in /dev/shm, through which workers hand over batches. None: there is no such place.
+
+    Elsewhere than on Linux they hand them over without one, and nothing but memory bounds them.
+    """
+    if root == ROOT and not sys.platform.startswith("linux"):
+        return sys.maxsize
     place = root / "dev/shm"
     if not place.is_dir() or not os.access(place, os.W_OK):
         return None

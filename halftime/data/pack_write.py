@@ -17,6 +17,7 @@ from halftime.data import manifest as files
 from halftime.data.batch import MASKS
 from halftime.data.crops import resized, thinned
 from halftime.data.feed import as_dataset, digest, fetch
+from halftime.data.kinds import by_batch
 from halftime.data.pack_file import PackFile
 from halftime.data.publish import clear, publish, unfinished
 from halftime.errors import BadData, BadValue, shorten, writing
@@ -105,7 +106,7 @@ def _read(dataset: Any) -> Iterator[tuple[int, list[Any]]]:
         chunk = rows(dataset, slice(ids.start, ids.stop))
         if chunk is not None:
             yield first, [Rows(chunk)]
-        elif hasattr(dataset, "batch") or hasattr(dataset, "served"):
+        elif by_batch(dataset) or hasattr(dataset, "served"):
             yield first, [_converted(dataset[i]) for i in ids]
         else:
             yield first, [_one(dataset, i) for i in ids]
@@ -126,6 +127,8 @@ def _unbatched(tree: Any) -> Any:
         return tree[0]
     if isinstance(tree, Mapping):
         return {key: _unbatched(value) for key, value in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # with names
+        return type(tree)(*map(_unbatched, tree))
     return type(tree)(_unbatched(v) for v in tree) if type(tree) in (list, tuple) else tree
 
 

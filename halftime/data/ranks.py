@@ -22,6 +22,7 @@ from torch import distributed as dist
 
 from halftime.data.batch import mapped
 from halftime.data.feed import Feed, Serve
+from halftime.data.kinds import by_batch
 from halftime.data.limits import cores
 from halftime.data.served import Ticket
 from halftime.errors import BadRecipe, BadValue, Lost
@@ -200,18 +201,19 @@ def sliced(serve: Serve, rank: int, world: int) -> Serve:
         whole: deque[Ticket] = deque()
         data: Any = feed.dataset
         feed.served.part = rank, world
-        by_batch = not hasattr(data, "served") and hasattr(data, "batch") and getattr(data, "draws", True)
+        whole_draw = by_batch(data) and getattr(data, "draws", True)
+        together = getattr(data, "together", False) if hasattr(data, "served") else whole_draw
 
         def mine() -> Iterator[Ticket]:
             for ticket in tickets:
                 whole.append(ticket)
-                yield ticket if by_batch else share(ticket, rank, world)
+                yield ticket if together else share(ticket, rank, world)
 
         with contextlib.closing(serve(feed, mine())) as serving:
             for _, batch in serving:
                 ticket = whole.popleft()
                 size = len(ticket.ids) // world
                 piece = slice(rank * size, (rank + 1) * size)
-                yield ticket, mapped(batch, lambda t, piece=piece: t[piece]) if by_batch else batch
+                yield ticket, mapped(batch, lambda t, piece=piece: t[piece]) if together else batch
 
     return part

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from halftime.data.batch import split, tensors
 from halftime.data.feed import random_kept
+from halftime.data.kinds import columns_of
 from halftime.data.pack import Pack
 
 
@@ -26,7 +27,7 @@ def sample_sizes(dataset: Any) -> Tensor:
     """
     if isinstance(dataset, Pack):
         return _packed(dataset)
-    if getattr(dataset, "columns", None) is not None:
+    if columns_of(dataset) is not None:
         return torch.ones(len(dataset), dtype=torch.float64)
     with random_kept():
         found = [sum(t.numel() for t in tensors(split(dataset[i])[0])) for i in range(len(dataset))]

@@ -34,6 +34,8 @@ class Scored(Permuted):
         [1, 3]
     """
 
+    unsettled = True  # before the training nothing is known of whom it serves
+
     def __init__(self, samples: int, make: Callable[[Tensor], Order]) -> None:
         self.make = make
         self.settle(torch.zeros(samples))
@@ -67,6 +69,8 @@ class Steered(Permuted):
         >>> order.length(0, 0, 8), order.told(progress=0.7), order.length(0, 0, 8), order.length(0, 1, 8)
         (4, None, 4, 8)
     """
+
+    unsettled = True  # before the training nothing is known of whom it serves
 
     def __init__(self, decide: Callable[[int, int, int, dict[str, Any]], Order], **now: Any) -> None:
         self.decide = decide

@@ -11,6 +11,7 @@ import torch
 
 from halftime.data.batch import tensors
 from halftime.data.feed import CPU, fetch
+from halftime.data.kinds import columns_of
 from halftime.data.pack import Pack, Where, pack, source_digest
 from halftime.data.sources import cache
 from halftime.errors import BadData
@@ -22,7 +23,7 @@ def to_device(dataset: Any, device: torch.device) -> Any:
     Raises:
         BadData: the data set is not dense, or does not fit the free memory of the device.
     """
-    columns = getattr(dataset, "columns", None)
+    columns = columns_of(dataset)
     if columns is None or not hasattr(dataset, "with_columns"):
         raise BadData(
             f"OnDevice needs data whose samples are rows of tensors, and {type(dataset).__name__} is read sample by "
@@ -56,7 +57,7 @@ def to_pack(dataset: Any, folder: str | Path | None = None, where: Where = "auto
     except BadData:  # not there, or damaged: it is made from the data, which are at hand
         pack(dataset, place)
         found, fresh = Pack(place, where, device), True
-    if getattr(dataset, "columns", None) is not None and hasattr(dataset, "with_columns"):
+    if columns_of(dataset) is not None and hasattr(dataset, "with_columns"):
         return dataset.with_columns(found.dense)
     try:
         _check_same(dataset, found)

@@ -27,6 +27,7 @@ from halftime.data.batch import tensors
 from halftime.data.compact import compacted
 from halftime.data.feed import Feed, fetch, in_turn
 from halftime.data.helper import SIGNALS, Failed, Maker, as_it_is, settle
+from halftime.data.kinds import by_batch
 from halftime.data.room import RAISE, fitting
 from halftime.data.served import Early, Ticket
 from halftime.errors import BadData, shorten
@@ -53,7 +54,7 @@ class Ahead:
     def __call__(self, feed: Feed, tickets: Iterator[Ticket]) -> Served:
         """Make the batches of tickets."""
         workers, ahead, early = self.workers, self.ahead, Early(tickets)
-        if workers and hasattr(feed.dataset, "batch"):
+        if workers and by_batch(feed.dataset):
             return early.served(by_threads(feed, early, workers, ahead))
         if workers:
             workers, ahead, text = fitting(partial(_bytes, feed), workers, ahead)

@@ -182,14 +182,14 @@ def check(workload: Workload, methods: tuple[Method, ...], model: nn.Module, bat
 @contextmanager
 def _looking(model: nn.Module) -> Iterator[None]:
     """Inside, a network can be tried without a trace."""
-    training, random = model.training, torch.get_rng_state()
+    training = model.training
+    cards = [p.device for p in model.parameters() if p.is_cuda][:1]
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.random.fork_rng(devices=cards), torch.no_grad():
             yield
     finally:
         model.train(training)
-        torch.set_rng_state(random)
 
 
 def _check_sign(workload: Workload, score: float, loss: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from halftime.data.feed import Tensors, in_turn
+from halftime.data.kinds import by_batch
 from halftime.data.order import shuffled
 from halftime.data.pack import Pack
 from halftime.export.acts import Acts
@@ -238,7 +239,7 @@ def kind_of(dataset: Any) -> str:
     """How a data set is asked for a batch."""
     if type(dataset) in (Tensors, Pack):
         return "rows"
-    return "served" if hasattr(dataset, "served") else "batch" if hasattr(dataset, "batch") else "samples"
+    return "served" if hasattr(dataset, "served") else "batch" if by_batch(dataset) else "samples"
 
 
 def _within(contexts: list[str], lines: list[str]) -> list[str]:

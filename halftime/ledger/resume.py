@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save as packed
-from torch import nn
+from torch import Tensor, nn
 
+from halftime.data.batch import laid_like
 from halftime.data.feed import digest
 from halftime.data.ranks import here
 from halftime.data.shards import parted, whole
@@ -171,6 +172,13 @@ def random_kept() -> Iterator[None]:
             torch.cuda.manual_seed_all(seed)
 
 
+def _fitted(value: Any, parameter: Tensor) -> Any:
+    """State of a parameter as its optimizer has it: a shard where that is one, and laid out in memory as it is."""
+    value = parted(value, parameter)
+    alike = type(value) is Tensor and value.shape == parameter.shape and not value.is_sparse
+    return laid_like(value, parameter) if alike else value
+
+
 def restore(state: dict[str, Any], network: nn.Module, optimizer: Optimizer, acting: Sequence[Places]) -> None:
     """Put back what `state` stored; nothing where there is nothing to go on from.
 
@@ -183,7 +191,7 @@ def restore(state: dict[str, Any], network: nn.Module, optimizer: Optimizer, act
         network.load_state_dict(parted(state["network"], network.state_dict()))
         optimizer.load_state_dict(state["optimizer"])
         for parameter, kept in optimizer.state.items():
-            kept |= {name: parted(value, parameter) for name, value in kept.items()}
+            kept |= {name: _fitted(value, parameter) for name, value in kept.items()}
         for one, kept in zip(acting, state["methods"], strict=True):
             one.load_state_dict(kept)
     except (RuntimeError, ValueError, KeyError) as error:

@@ -126,7 +126,7 @@ def _taken_apart(ablation: Ablation) -> Content:
 
 def _arm(arm: Arm, proof: Proof, price: float | None) -> Content:
     """One side: medians and minima, and what one training costs."""
-    scores = [run.score for run in arm.runs if run.score is not None]
+    scores = [run.score for run in arm.runs if run.score is not None and math.isfinite(run.score)]
     best = max if proof.workload["better"] == "higher" else min
     joules = [run.joules for run in arm.runs if run.joules is not None]
     return {

@@ -27,7 +27,7 @@ def evaluate(workload: Workload, model: nn.Module, device: torch.device, batch_s
         device: where to compute.
         batch_size: samples at once; the result depends on it by rounding only.
     """
-    training, random, team, data = model.training, torch.get_rng_state(), here(), workload.valid
+    training, team, data = model.training, here(), workload.valid
     metric = workload.score if hasattr(workload.score, "compute") else None
     if metric is not None:
         metric.reset()
@@ -36,7 +36,7 @@ def evaluate(workload: Workload, model: nn.Module, device: torch.device, batch_s
     firsts = range(0, len(data), batch_size)
     found = torch.zeros(len(firsts), 3, dtype=torch.float64)  # score, loss and samples of each batch
     model.eval()
-    with torch.no_grad():
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
         for turn in team.turns(len(firsts)) if metric is None else range(len(firsts)):
             number = min(turn, len(firsts) - 1)  # beyond the end, for a network in shards: all compute at once
             ids = torch.arange(firsts[number], min(firsts[number] + batch_size, len(data)))
@@ -50,7 +50,6 @@ def evaluate(workload: Workload, model: nn.Module, device: torch.device, batch_s
             if turn == number:
                 found[number] = torch.tensor([score * n, loss * n, n], dtype=torch.float64)
     model.train(training)
-    torch.set_rng_state(random)
     scores, losses, counts = (team.total(found) if metric is None else found).T.tolist()
     seen = sum(counts)
     return (sum(scores) / seen if metric is None else float(metric.compute())), sum(losses) / seen

@@ -164,6 +164,8 @@ class AnyOptimizer(Method):
         """Take one step of a scratch weight: what fails at that fails here, before anything is written."""
         scratch, wrong = _scratch(), f"AnyOptimizer: {self.name} of {self.source}"
         optimizer = self._make(scratch)
+        if callable(getattr(optimizer, "eval", None)):
+            raise BadRecipe(f"{wrong} trains other weights than it judges, and wants to be told: use ScheduleFree")
         for p in scratch.parameters():
             p.grad = torch.ones_like(p)
         try:

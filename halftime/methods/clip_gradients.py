@@ -41,7 +41,8 @@ def clip_before_step(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
     """
 
     def clip(stepping: Optimizer, *_: Any) -> None:
-        weights = [p for group in stepping.param_groups for p in group["params"]]
+        groups = [group for group in stepping.param_groups if not group.get("apart")]  # such as what weighs the losses
+        weights = [p for group in groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(weights, norm)
 
     optimizer.register_step_pre_hook(clip)

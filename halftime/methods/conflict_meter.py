@@ -62,7 +62,8 @@ class ConflictCounter:
         self.pairs, self.counts = list[str](), torch.zeros(0, 2)  # of each pair: conflicts, and the sum of cosines
 
     def looking(self, compute_loss: ComputeLoss) -> ComputeLoss:
-        """The same forward and backward passes, which are looked at on the way."""
+        """The same forward and backward passes, which are looked at on the way; done again, the last one counts."""
+        before = self.counts
 
         def compute(backward: Backward = plain_backward) -> None:
             rows: Rows = []
@@ -72,23 +73,23 @@ class ConflictCounter:
                 backward(losses)
 
             compute_loss(backward=both)
-            self._count(rows)
+            self._count(rows, before)
 
         return compute
 
     def look(self, losses: Mapping[str, Tensor]) -> None:
         """Look at the losses of one step, before their backward pass."""
-        self._count(self._rows(losses))
+        self._count(self._rows(losses), self.counts)
 
     def _rows(self, losses: Mapping[str, Tensor]) -> Rows:
         names = list(losses)
         self.pairs = [f"{one} and {other}" for i, one in enumerate(names) for other in names[i + 1 :]]
         return head_gradients(losses, [w for w in self.weights if w.requires_grad])  # some may be frozen by now
 
-    def _count(self, rows: Rows) -> None:
+    def _count(self, rows: Rows, before: Tensor) -> None:
         trunk = trunk_of(rows)
         found = cosines(jacobian(rows, trunk)) if trunk else torch.zeros(len(self.pairs), device=self.weights[0].device)
-        self.counts = torch.stack([(found < 0).to(found), found], 1) + (self.counts if len(self.counts) else 0.0)
+        self.counts = torch.stack([(found < 0).to(found), found], 1) + (before if len(before) else 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,10 +118,14 @@ class _Metering(Places):
 
     def attempt(self, update: Update, compute_loss: ComputeLoss, optimizer: Optimizer) -> bool:
         self.tried += 1
-        looking = self.tried % self.every == 0
-        self.looks += looking
+        looking, before = self.tried % self.every == 0, self.counter.counts
         with graph_kept():  # in every step: the one that compiles need not be one that is looked at
-            return update(self.counter.looking(compute_loss) if looking else compute_loss, optimizer)
+            applied = update(self.counter.looking(compute_loss) if looking else compute_loss, optimizer)
+        if looking and applied:
+            self.looks += 1
+        elif looking:  # what was left out is no step
+            self.counter.counts = before
+        return applied
 
     def events(self) -> list[str]:
         if self.looks >= LOOKS and self.later.free:

@@ -77,6 +77,7 @@ class Cutout(Method):
     share: float = setting(0.25, above=0, high=1)
 
     slot: ClassVar[str] = "hiding"
+    after: ClassVar[tuple[str, ...]] = ("mixing",)
     needs: ClassVar[frozenset[str]] = frozenset({"images"})
     choices: ClassVar = {"share": (0.25, 0.375, 0.5)}
 

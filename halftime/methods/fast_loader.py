@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 from torch import nn
 from torch.optim import Optimizer
 
-from halftime.data.feed import Feed
+from halftime.data.feed import Feed, in_turn
 from halftime.data.workers import Ahead
+from halftime.errors import BadValue
 from halftime.places import Method, Places
 from halftime.settings import setting
 
@@ -31,6 +32,9 @@ def loaded_ahead(feed: Feed, workers: int = 2, ahead: int = 2) -> Feed:
     Returns:
         A feed; close what its `batches()` returns to end the helpers.
 
+    Raises:
+        BadValue: the feed is served by something else already, such as a part of each batch to each rank.
+
     Example:
         >>> import torch
         >>> from halftime.data.feed import Tensors
@@ -40,6 +44,8 @@ def loaded_ahead(feed: Feed, workers: int = 2, ahead: int = 2) -> Feed:
         True
         >>> batches.close()
     """
+    if feed.serve is not in_turn:
+        raise BadValue("loaded_ahead comes first: what shares or prunes a feed is laid around it, and would be lost")
     return dataclasses.replace(feed, serve=Ahead(workers, ahead))
 
 

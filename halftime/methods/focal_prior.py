@@ -20,6 +20,8 @@ from torch.optim import Optimizer
 from halftime.data.batch import apply, on_device, split
 from halftime.data.boxes import has_boxes
 from halftime.data.feed import Feed, in_turn
+from halftime.data.kinds import columns_of
+from halftime.data.order import shuffled
 from halftime.notes import Notes
 from halftime.places import Loss, Method, Places
 from halftime.settings import setting
@@ -147,24 +149,23 @@ def served_targets(feed: Feed) -> Tensor:
         feed: nothing of it counts as served.
 
     Returns:
-        [N, ...] on the CPU; of boxes their class numbers, [N].
+        [N, ...] on the CPU, of all data where nobody knows yet who is served; of boxes their class numbers, [N].
 
     Example:
         >>> from halftime.data.feed import Tensors
         >>> served_targets(Feed(Tensors(torch.zeros(6, 2), torch.arange(6)), 2, seed=0)).sort().values
         tensor([0, 1, 2, 3, 4, 5])
     """
+    feed = dataclasses.replace(feed, order=shuffled) if getattr(feed.order, "unsettled", False) else feed
     if _in_memory(feed):
-        found: Tensor = feed.dataset.columns[1][feed.indices(0)]  # type: ignore[attr-defined]
-        return found
+        return feed.dataset.columns[1][feed.indices(0)]  # type: ignore[attr-defined,no-any-return]
     read = in_turn(feed, feed.tickets())
-    steps = range(min(BATCHES, feed.steps_per_epoch))
-    several = [split(batch)[1] for _, (_, batch) in zip(steps, read, strict=False)]
+    several = [split(batch)[1] for _, (_, batch) in zip(range(min(BATCHES, feed.steps_per_epoch)), read, strict=False)]
     return torch.cat([t["classes"].flatten() if has_boxes(t) else t for t in several])
 
 
 def _in_memory(feed: Feed) -> bool:
-    return len(getattr(feed.dataset, "columns", None) or ()) == 2
+    return len(columns_of(feed.dataset) or ()) == 2
 
 
 def _places(model: nn.Module, feed: Feed) -> int:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from halftime.data.batch import laid_like
 from halftime.errors import BadRecipe
 from halftime.heads import Rows, added, graph_kept, head_gradients, jacobian, trunk_of
 from halftime.places import ComputeLoss, Method, Places
@@ -111,12 +112,13 @@ def set_gradients_(weights: Sequence[Tensor], rows: Rows, combine: Callable[[Ten
     """
     trunk = trunk_of(rows)
     for weight, column in zip(weights, zip(*rows, strict=True), strict=True):
-        weight.grad = next((g for g in column if g is not None), None)
+        own = next((g for g in column if g is not None), None)
+        weight.grad = None if own is None else laid_like(own, weight)
     if trunk:
         shared = [weights[i] for i in trunk]
         parts = torch.split(combine(jacobian(rows, trunk)), [w.numel() for w in shared])
         for weight, part in zip(shared, parts, strict=True):
-            weight.grad = part.view_as(weight).to(weight.dtype)
+            weight.grad = laid_like(part.view(weight.shape).to(weight.dtype), weight)
     return len(trunk)
 
 

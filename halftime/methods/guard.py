@@ -35,7 +35,7 @@ class _Bad(Exception):
 
 
 class StepGuard:
-    """Does optimizer steps, and none that would do harm.
+    """Does optimizer steps, and none that would do harm; multiply your learning rate by `rate`, which it may halve.
 
     Args:
         model: the network.

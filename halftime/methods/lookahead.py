@@ -78,7 +78,8 @@ class Lookahead(Method):
 
     slot: ClassVar[str] = "lookahead"
     devices: ClassVar[tuple[str, ...]] = ("replicate",)
-    after: ClassVar[tuple[str, ...]] = ("prior",)  # the slow weights begin where it sets the bias
+    # the slow weights begin where the prior sets the bias, and are judged as they are, whatever the optimizer averages
+    after: ClassVar[tuple[str, ...]] = ("optimizer", "prior")
     choices: ClassVar = {"every": (5, 10), "share": (0.5, 0.8)}
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

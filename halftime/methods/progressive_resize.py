@@ -148,7 +148,7 @@ class ProgressiveResize(Method):
     paired: bool = False
 
     slot: ClassVar[str] = "size"
-    after: ClassVar[tuple[str, ...]] = ("loader",)
+    after: ClassVar[tuple[str, ...]] = ("loader", "mixing")
     devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     needs: ClassVar[frozenset[str]] = frozenset({"images", "movable"})
     choices: ClassVar = {"smallest": (0.5, 0.7), "until": (0.5, 0.7, 0.9), "paired": (False, True)}

@@ -12,13 +12,14 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from halftime.data.feed import Feed
+from halftime.data.kinds import columns_of
 from halftime.data.labels import label_sets
 from halftime.data.order import Repeated, key, length
 from halftime.notes import Notes
@@ -123,6 +124,13 @@ class RepeatFactor(Method):
         if self.score == "random":
             factors = shuffled_scores(factors, data.seed)
         return repeated(data, factors)
+
+    def idle(self, model: nn.Module, dataset: Any) -> str:
+        """No class is rare, as far as that is told by labels that lie at hand."""
+        labels = label_sets(dataset) if columns_of(dataset) else None
+        if labels is None or bool((repeat_factors(labels, self.threshold) > 1).any()):
+            return ""
+        return f"no class is held by less than {100 * self.threshold:g} % of the samples"
 
     def control(self) -> Self:
         """What evidence compares with: as many repeats, of samples drawn by lot."""

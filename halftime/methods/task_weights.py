@@ -190,7 +190,7 @@ class TaskWeights(Method):
         if self.rule == "gradnorm":
             return _Measuring(GradNorm(model.parameters(), self.alpha, self.lr), feed.device, "TaskWeights")
         rule = Uncertainty(heads_of(model, split(on_device(feed.look(), feed.device))[0]), feed.device)
-        optimizer.add_param_group({"params": rule.logs, "lr": self.lr, "weight_decay": 0.0})
+        optimizer.add_param_group({"params": rule.logs, "lr": self.lr, "weight_decay": 0.0, "apart": True})
         return Weighing(rule, feed.device, "TaskWeights")
 
 

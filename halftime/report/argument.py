@@ -86,6 +86,8 @@ def why_no_ratio(proof: Proof) -> str:
         return "no pair of runs is complete yet"
     if not proof.fast.hits:
         return "no ratio: the fast recipe never met the target"
+    if any(run.state == "failed" for run in proof.fast.runs):
+        return "no ratio: a fast run failed"
     if all(any(not run.hit for run in arm.runs) for arm in (proof.base, proof.fast)):
         return "no ratio: both recipes miss the target on some seeds"
     return ""

@@ -67,7 +67,7 @@ def focus(values: Sequence[float], target: float, better: str) -> list[float]:
 
 def cropped(runs: Sequence[Run], target: float | None, better: str) -> bool:
     """Whether the chart of scores leaves out the worst of them."""
-    values = [e.score for run in runs for e in run.evaluations]
+    values = [e.score for run in runs for e in run.evaluations if math.isfinite(e.score)]
     return target is not None and len(focus(values, target, better)) < len(values) + 1
 
 

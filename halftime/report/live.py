@@ -23,18 +23,23 @@ class Live:
         seed: shown once.
         target: shown beside the score, if there is one.
         quiet: True shows nothing, False plain lines, None a bar where stderr is a terminal.
+        begun: steps of earlier attempts, which say nothing about the speed of this one.
     """
 
-    def __init__(self, name: str, recipe: Recipe, seed: int, target: float | None, quiet: bool | None) -> None:
+    def __init__(
+        self, name: str, recipe: Recipe, seed: int, target: float | None, quiet: bool | None, begun: int = 0
+    ) -> None:
         self.title = f"{name} · {recipe} · seed {seed}"
-        self.target, self.quiet = target, quiet
+        self.target, self.quiet, self.begun = target, quiet, begun
         self._bar: tqdm[object] | None = None
         self._score, self._spoke = "", 0.0
 
     def __enter__(self) -> Self:
         if self.quiet is None and sys.stderr.isatty():
             layout = "{percentage:3.0f}% {bar:24} step {n_fmt}/{total_fmt} · {rate_fmt} · {remaining} left{postfix}"
-            self._bar = tqdm(bar_format=layout, unit=" steps", dynamic_ncols=True, leave=True, mininterval=0)
+            self._bar = tqdm(
+                bar_format=layout, unit=" steps", dynamic_ncols=True, leave=True, mininterval=0, initial=self.begun
+            )
         self.say(self.title)
         return self
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -154,7 +155,7 @@ def render(template: str, **content: Any) -> str:
 
 
 def _arm(name: str, label: str, arm: Arm) -> dict[str, Any]:
-    scores = [run.score for run in arm.runs if run.score is not None]
+    scores = [run.score for run in arm.runs if run.score is not None and math.isfinite(run.score)]
     joules = [run.joules for run in arm.runs if run.joules is not None]
     method = arm.recipe.get("optimizer")
     return {

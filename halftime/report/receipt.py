@@ -77,7 +77,7 @@ def _ratio(receipt: Content) -> dict[str, str]:
     """The ratio as large as it may be said: nothing but a dash where no gain is claimed."""
     ratio = receipt["ratio"]
     gain = bullets.claimed(receipt)
-    if not ratio or ratio["n"] < 2:
+    if not ratio or ratio["n"] < 2 or "there is no ratio" in receipt["words"]:
         return {"big": NONE, "interval": "no interval"}
     high = "no upper end" if ratio["high"] is None else times(ratio["high"])
     low = times(ratio["low"]) if ratio["low"] > 0 else "no lower end"

@@ -23,6 +23,7 @@ from halftime.search.work import Work, first
 
 ROUNDS = 4  # blocks of each recipe
 LOSERS = 3  # of which pairs are tried
+HOPELESS = 1 / 3  # of the incumbent's pace: a change that is slower still has never paid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,8 @@ def judge(work: Work, anchor: Anchor, candidate: Candidate) -> Judged:
     if refused:
         verdict: Verdict = "refused" if refused.startswith("refused") else "failed"
         return Judged(candidate, recipe, work.decide(Decision(work.stage, candidate.name, verdict, refused)), ())
+    if slow := _too_slow(work, anchor, timing):
+        return Judged(candidate, recipe, work.decide(Decision(work.stage, candidate.name, "dropped", slow)), ())
     own = rate_of(anchor.recipe)
     recipe, tuning = retuned(work, recipe, None if candidate.fresh else own, anchor.steps)
 
@@ -70,6 +73,16 @@ def judge(work: Work, anchor: Anchor, candidate: Candidate) -> Judged:
         tuple(t.run for t in (*tuning, *trials) if t.run), round(work.journal.spent - began, 3), recipe.to_dict(),
     )  # fmt: skip
     return Judged(candidate, recipe, work.decide(decision), tuple(trials))
+
+
+def _too_slow(work: Work, anchor: Anchor, timing: Pace) -> str:
+    """Why a change whose steps take so long is not trained, nothing where it may be."""
+    longer = 1 / timing.ratio
+    if timing.ratio < HOPELESS:
+        return f"a step takes {longer:.3g} times as long: no score makes up for that"
+    if longer > 1 and not work.affords(round(anchor.steps * longer), round(anchor.steps * longer)):
+        return f"a step takes {longer:.3g} times as long: no time was left to train it"
+    return ""
 
 
 def _verdict(found: str, gain: Gain | None, broke: bool) -> Verdict:
@@ -126,6 +139,16 @@ def first_of_all(work: Work, anchor: Anchor, offered: Sequence[Candidate], anew:
             judged = judge(work, anchor, candidate)
             anchor = anew(anchor, judged.recipe, judged.trials) if taken(judged, hopeful=True) else anchor
     return anchor
+
+
+def without_idle(work: Work, queue: Queue) -> None:
+    """Leave out what has nothing to do here."""
+    model = work.workload.model()
+    idle = {one: one.methods[0].idle(model, work.workload.train) for one in queue.waiting}
+    queue.waiting = [one for one in queue.waiting if not idle[one]]
+    for one, why in idle.items():
+        if why:
+            work.note(f"{type(one.methods[0]).__name__} is not tried: {why}")
 
 
 def one_at_a_time(

@@ -105,10 +105,13 @@ def race(
         if not all(trial.ended for trial in trials):
             return None, trials, "dropped"
         reference(work, anchor, n)
-        if not differences(work, anchor, trials):  # the incumbent did not end on any of these seeds
+        found = differences(work, anchor, trials)
+        if not found:  # the incumbent did not end on any of these seeds
             return None, trials, "dropped"
         gain = gain_of(work, anchor, trials, pace)
-        if settled(gain) or pace.error > OUTWEIGHS * anchor.sd / anchor.slope / math.sqrt(n):
+        if settled(gain) or not any(found):  # what changes no score on any seed differs in its timing alone
+            break
+        if pace.error > OUTWEIGHS * anchor.sd / anchor.slope / math.sqrt(n):
             break  # or it is the timing that is unclear, and seeds tell nothing of that
     assert gain is not None, "the first turn always trains"
     if longer and not settled(gain) and pace.error > DOUBTED:
@@ -152,6 +155,8 @@ def _exp(value: float) -> float:
 def learn(work: Work, anchor: Anchor, trials: Sequence[Trial]) -> None:
     """Add what the pairs of a candidate show of the noise; one that trains quite otherwise shows noise of its own."""
     found = differences(work, anchor, trials)
+    if not any(found):  # a change that does nothing knows nothing of luck
+        return
     mean = math.fsum(found) / len(found)
     squares = math.fsum((d - mean) ** 2 for d in found)
     if abs(mean) <= anchor.slope and squares <= ALIKE * (len(found) - 1) * anchor.sd**2:

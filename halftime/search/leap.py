@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from halftime.measure.prior import Prior
 from halftime.measure.statistics import quantile
@@ -97,6 +97,12 @@ def leapt(work: Work, began: Start, candidate: Candidate) -> Anchor | None:
             return gains.anchored(work, tuned, steps, began.goal, known=found)
     _dropped(work, candidate, tuned, why, runs, spent)
     return None
+
+
+def opened(decisions: Iterable[Decision]) -> set[str]:
+    """Names of methods that the opening settled; not those for which no time was left: runs are shorter by now."""
+    settled = [d for d in decisions if d.stage == "opening" and (d.runs or d.verdict == "refused")]
+    return {name for d in settled for name in d.methods}
 
 
 def _dropped(work: Work, candidate: Candidate, recipe: Recipe, why: str, runs: Sequence[Trial], before: float) -> None:

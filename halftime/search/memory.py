@@ -14,6 +14,7 @@ from torch.utils.data import Subset
 
 from halftime.data.batch import split, tensors
 from halftime.data.feed import random_kept
+from halftime.data.kinds import columns_of
 from halftime.errors import StorageError
 from halftime.measure.device import pick
 from halftime.recipe import Recipe
@@ -90,7 +91,7 @@ def largest(dataset: Any, batch: int) -> tuple[Any, int]:
 
 def _rows(dataset: Any) -> bool:
     """Whether samples are rows of tensors."""
-    return getattr(dataset, "columns", None) is not None
+    return columns_of(dataset) is not None
 
 
 def _size(sample: Any) -> int:

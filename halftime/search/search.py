@@ -1,9 +1,9 @@
 """Search: a workload and some minutes in, a faster recipe with its proof out.
 
-Threads → tuned base → a decaying schedule and AdamW or its better → exact switches → batch size → other
-methods, one at a time on top of those that were kept → pairs of losers → the shortest schedule → leave one out → proof
-on seeds that nothing was chosen by. What gains most comes first, since every training after it is shorter. Each stage
-stands in a file of its own; this one gives them their shares of the time, and says at the end what was found.
+Threads → tuned base → a decaying schedule and AdamW or its better → exact switches → batch size → other methods, one
+at a time on top of those that were kept → pairs of losers → the shortest schedule → leave one out → proof on seeds
+that nothing was chosen by. What gains most comes first. Each stage stands in a file of its own; this one gives them
+their shares of the time, and says at the end what was found.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from halftime.methods import ALL
 from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.search import batch, combine, gains, length, outcome
-from halftime.search.candidates import (
+from halftime.search.candidates import (  # fmt: skip
     Candidate,
     Queue,
     candidates,
@@ -41,10 +41,10 @@ from halftime.search.drift import Reference
 from halftime.search.engine import Pool
 from halftime.search.gains import Anchor
 from halftime.search.journal import Journal, alone, records
-from halftime.search.leap import leapt, preferred
+from halftime.search.leap import leapt, opened, preferred
 from halftime.search.machine import kept_settings, try_settings
 from halftime.search.prune import pruned
-from halftime.search.records import Decision, Found, Trial
+from halftime.search.records import Found, Trial
 from halftime.search.retune import added
 from halftime.search.start import HOPED, SEEDS, SURELY, Start, offered, start
 from halftime.search.switches import Switch, switches, try_switches
@@ -238,6 +238,7 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
         seen |= {type(method).__name__ for method in began.base.methods}
     queue = Queue(candidates(anchor.recipe, plan.known, plan.named, where, facts, told))
     queue.waiting = [one for one in queue.waiting if type(one.methods[0]).__name__ not in seen]
+    combine.without_idle(work, queue)
     with work.share("methods", SHARES["methods"]):
         anchor, kept, lost = combine.one_at_a_time(work, anchor, queue, anew)
     with work.share("pairs", SHARES["pairs"]):
@@ -245,12 +246,6 @@ def _changed(work: Work, plan: Plan, began: Start) -> tuple[Anchor, list[str]]:
     with work.share("refine", SHARES["refine"]):
         anchor, _ = combine.refine(work, anchor, [*kept, *more], anew)
     return anchor, added(anchor.recipe, began.base)
-
-
-def opened(decisions: Iterable[Decision]) -> set[str]:
-    """Names of methods that the opening settled; not those for which no time was left: runs are shorter by now."""
-    settled = [d for d in decisions if d.stage == "opening" and (d.runs or d.verdict == "refused")]
-    return {name for d in settled for name in d.methods}
 
 
 def _expected(work: Work, plan: Plan, facts: frozenset[str], where: torch.device) -> dict[str, Prior]:

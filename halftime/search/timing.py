@@ -21,6 +21,7 @@ import torch
 from torch.utils.data import Subset
 
 from halftime.data.feed import slices
+from halftime.data.kinds import by_batch
 from halftime.errors import Diverged, StorageError
 from halftime.measure.statistics import LEVEL, quantile, spread
 from halftime.recipe import Recipe
@@ -211,7 +212,7 @@ def shortened(workload: Workload) -> Workload:
     """The workload judged once, on few samples, without a target."""
     few = min(JUDGED, len(workload.valid))
     valid: Any = Subset(workload.valid, range(few))
-    if hasattr(workload.valid, "batch"):  # a whole batch at once, as a pair of tensors, where they are one
+    if by_batch(workload.valid):  # a whole batch at once, as a pair of tensors, where they are one
         batch = next(iter(slices(workload.valid, few)))
         plain = isinstance(batch, (tuple, list)) and all(isinstance(part, torch.Tensor) for part in batch)
         valid = tuple(batch) if plain else valid

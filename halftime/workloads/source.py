@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import sys
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from halftime import workloads
 from halftime.errors import BadData, BadWorkload, shorten
 
 if TYPE_CHECKING:
+    from halftime.places import Method
     from halftime.workload import Workload
 
 
@@ -42,7 +44,19 @@ def find(text: str, target: float | None = None) -> tuple[Workload, tuple[Any, .
     if not isinstance(found, Workload):
         raise BadWorkload(f"{text} must define `workload`, a halftime.Workload; it is {shorten(found)}")
     found = found if target is None else dataclasses.replace(found, target=target)
-    return found, tuple(getattr(module, "methods", ())), str(Path(text).resolve())
+    return found, _methods(module, text), str(Path(text).resolve())
+
+
+def _methods(module: Any, text: str) -> tuple[type[Method], ...]:
+    """The methods that a user's file lists; a module of that name is something else."""
+    from halftime.places import Method
+
+    found = getattr(module, "methods", ())
+    if isinstance(found, types.ModuleType):
+        return ()
+    if not isinstance(found, (tuple, list)) or not all(isinstance(m, type) and issubclass(m, Method) for m in found):
+        raise BadWorkload(f"{text}: `methods` must be a list of classes of methods, not {shorten(found)}")
+    return tuple(found)
 
 
 def load(path: Path, what: str) -> Any:
@@ -58,13 +72,16 @@ def load(path: Path, what: str) -> Any:
         raise BadData(f"cannot load {path} as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses in the file look themselves up there
-    sys.path.insert(0, str(path.resolve().parent))
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise BadData(f"{path}, line {error.lineno}: {error.msg}") from None
     finally:
-        sys.path.remove(str(path.resolve().parent))
+        sys.path.remove(folder)
+        if folder not in sys.path:  # for what its functions import later, after everything else
+            sys.path.append(folder)
     return module
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import distributed as dist
 
 from halftime.data import ranks
+from halftime.data.augmented import Augment, Augmented
 from halftime.data.feed import Feed, Tensors
 from halftime.data.ranks import Team, here, join, share, sliced
 from halftime.errors import BadRecipe, BadValue, HalftimeError, Lost
@@ -126,6 +127,21 @@ def test_parts_together_are_the_batch_whatever_draws(kind: type[Tensors], world:
     for _ in range(7):
         assert torch.equal(torch.cat([next(one) for one in served]), next(whole))
     assert {part.served.receipt for part in parts} == {feed.served.receipt}
+
+
+def test_parts_of_mixed_samples_are_those_of_the_whole_batch() -> None:
+    import dataclasses
+
+    data = Augmented(Tensors(torch.rand(24, 1, 8, 8), torch.arange(24) % 3), Augment(mixup=0.4, classes=3))
+    feed = Feed(data, batch_size=8, seed=3)
+    parts = [
+        dataclasses.replace(feed, serve=sliced(feed.serve, r, 2), served=type(feed.served)()).batches() for r in (0, 1)
+    ]
+    whole = feed.batches()
+    for _ in range(4):
+        pieces, (images, targets) = [next(part) for part in parts], next(whole)
+        assert torch.equal(torch.cat([piece[0] for piece in pieces]), images)
+        assert torch.equal(torch.cat([piece[1] for piece in pieces]), targets)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:

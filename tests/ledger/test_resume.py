@@ -10,7 +10,7 @@ from bench.resuming import RECIPES, SEED, network, workload
 from halftime.data.feed import Tensors
 from halftime.errors import BadCheckpoint
 from halftime.ledger.store import Ledger
-from halftime.methods import SGD, AdamW, OneCycle
+from halftime.methods import SGD, AdamW, ChannelsLast, FusedOptimizer, OneCycle
 from halftime.train import train
 
 POINTS = list(zip([*RECIPES, *RECIPES], (2, 9, 14, 31, 40, 47, 55, 60), strict=True))  # batches served before the end
@@ -62,6 +62,36 @@ def test_the_same_bits_as_if_nobody_had_stopped(tmp_path, recipe, after):
     assert [(e.step, e.score, e.loss) for e in run.evaluations] == [
         (e.step, e.score, e.loss) for e in straight.evaluations
     ]
+
+
+@pytest.mark.parametrize("optimizer", [SGD(lr=0.1), AdamW(lr=0.01)], ids=["SGD", "AdamW"])
+def test_a_fused_step_goes_on_over_kernels_that_lie_otherwise(tmp_path, optimizer):
+    """State of the optimizer must lie in memory as its weight does: fused kernels go through both side by side."""
+    x = torch.randn(96, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    data = Fragile(x, (x.mean((1, 2, 3)) > 0).long())
+
+    def model():
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(8, 8, 3),
+            torch.nn.Flatten(),
+            torch.nn.Linear(128, 2),
+        )
+
+    task = ht.Workload(
+        name="layers", model=model, train=data, valid=(x, data.columns[1]), loss=torch.nn.functional.cross_entropy,
+        score=ht.accuracy, evaluations=2,
+    )  # fmt: skip
+    recipe = ht.Recipe([optimizer, ChannelsLast(), FusedOptimizer()], steps=12, batch_size=16)
+    straight = train(task, recipe, SEED, device="cpu", ledger=tmp_path / "straight", quiet=True)
+    data.last = 6
+    with pytest.raises(Broken):
+        train(task, recipe, SEED, device="cpu", ledger=tmp_path / "cut", quiet=True, checkpoint_every=0.0)
+    data.last = None
+    run = Ledger(tmp_path / "cut").runs[-1].name
+    again = train(task, recipe, SEED, device="cpu", ledger=tmp_path / "cut", quiet=True, resume=run)
+    assert again.weights.read_bytes() == straight.weights.read_bytes()
 
 
 def test_the_schedule_goes_on(tmp_path):

@@ -169,9 +169,20 @@ class Hoarding(torch.optim.SGD):
         return super().step(closure)
 
 
+class TwoSets(torch.optim.SGD):
+    """Trains other weights than it judges."""
+
+    def eval(self) -> None:
+        """Nobody calls it."""
+
+
 @pytest.mark.parametrize(
-    ("kind", "words"), [(Curved, "wants more than gradients"), (Hoarding, "checkpoint cannot hold")]
-)
+    ("kind", "words"),
+    [
+        (Curved, "wants more than gradients"), (Hoarding, "checkpoint cannot hold"),
+        (TwoSets, "other weights than it judges, .* use ScheduleFree"),
+    ],
+)  # fmt: skip
 def test_what_cannot_be_stepped_or_stored_is_refused_before_anything_is_written(
     kind: type, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -58,6 +58,18 @@ def test_parameters_added_later_are_clipped_too() -> None:
     assert norm_of(net) == pytest.approx(1.0, rel=1e-4)
 
 
+def test_what_weighs_the_losses_is_not_clipped_with_the_network() -> None:
+    net = network_with_gradients(0.1)
+    weighs = torch.zeros(1, requires_grad=True)
+    weighs.grad = torch.full((1,), 100.0)
+    optimizer = clip_before_step(torch.optim.SGD(net.parameters(), lr=0.1), 1.0)
+    optimizer.add_param_group({"params": [weighs], "apart": True})
+    before = norm_of(net)
+    optimizer.step()
+    assert norm_of(net) == before
+    assert float(weighs.grad) == 100.0
+
+
 def test_parameters_without_a_gradient_do_not_matter() -> None:
     net = network_with_gradients(10.0)
     next(net.parameters()).grad = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -69,6 +70,32 @@ def test_the_record_has_it_and_the_training_does_not(tmp_path: Path) -> None:
     assert all("kind and tall in " in line and "mean cosine" in line for line in lines)
     assert not [text for text in without.events if text.startswith("ConflictMeter: ")]
     assert same(weights(with_it), weights(without))
+
+
+def test_a_step_that_is_tried_again_counts_once_and_one_that_is_left_out_not_at_all() -> None:
+    net = Pulled()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    metering = ConflictMeter(every=1).start(net, optimizer, None)
+    good, bad = 1.0, float("nan")
+
+    def tried(rounds: list[float], applied: bool) -> None:
+        pulls = iter(rounds)
+
+        def update(compute_loss: Any, _: Any) -> bool:
+            for _round in rounds:
+                compute_loss()
+            return applied
+
+        def compute_loss(backward: Any) -> None:
+            backward(net.losses(torch.tensor([next(pulls), 0.0]), torch.tensor([-1.0, 0.0])))
+
+        metering.attempt(update, compute_loss, optimizer)
+
+    tried([bad, good], True)
+    assert metering.state_dict()["counts"].tolist() == [[1.0, -1.0]]
+    tried([bad, bad], False)
+    assert metering.state_dict()["counts"].tolist() == [[1.0, -1.0]]
+    assert metering.state_dict()["looks"] == 1
 
 
 @pytest.mark.parametrize("other", [Compile(backend="aot_eager"), FreezeEarly(begin=0.2), Guard(every=4), TaskWeights()])

@@ -93,3 +93,10 @@ def test_the_record_says_what_was_removed(tmp_path: Path) -> None:
     assert run.events == ("DropStochastic: 1 of Dropout(p=0.1) removed",)
     plain = trained(task(model=lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3))), run.recipe, tmp_path)
     assert plain.events == ("DropStochastic: nothing there to remove",)
+
+
+def test_it_says_where_it_has_nothing_to_do() -> None:
+    still, dropping = nn.Sequential(nn.Linear(2, 2)), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.1))
+    assert DropStochastic().idle(still, None) == "nothing in the network is dropped at random"
+    assert DropStochastic().idle(dropping, None) == ""
+    assert dropping[1].p == 0.1

@@ -16,9 +16,11 @@ import torch
 import halftime as ht
 from halftime.data import room
 from halftime.data.feed import Feed
+from halftime.data.ranks import sliced
 from halftime.data.workers import Ahead
 from halftime.errors import BadData, BadValue
 from halftime.methods import SGD, FastLoader
+from halftime.methods.fast_loader import loaded_ahead
 from tests.contract.tasks import TRAIN, same, task, trained, weights
 
 
@@ -102,6 +104,13 @@ def test_too_little_shared_memory_is_told_and_the_run_goes_on(tmp_path: Path, mo
     (event,) = run.events
     assert "shared memory has 0 MiB free" in event
     assert "--ipc=host" in event
+
+
+def test_what_shares_a_feed_comes_after_it() -> None:
+    feed = Feed(Samples(), 16, 0)  # type: ignore[arg-type]
+    shared = dataclasses.replace(feed, serve=sliced(feed.serve, 0, 2))
+    with pytest.raises(BadValue, match="comes first"):
+        loaded_ahead(shared)
 
 
 def test_it_only_changes_who_serves() -> None:

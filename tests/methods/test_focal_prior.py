@@ -14,7 +14,7 @@ import halftime as ht
 from halftime.data.feed import Feed, Tensors
 from halftime.errors import BadValue
 from halftime.heads import heads_of
-from halftime.methods import EMA, SGD, CutMix, FocalPrior
+from halftime.methods import EMA, SGD, CutMix, EasyFirst, FocalPrior, UsefulData
 from halftime.methods.focal_prior import focal_loss, map_places, prior_bias, served_targets, set_prior_
 from tests.contract.tasks import TRAIN, VALID, network, task, trained
 
@@ -91,6 +91,14 @@ def test_frequencies_are_those_of_what_is_served() -> None:
         feed = Feed(data, 2, seed=0, order=some)
         assert served_targets(feed).tolist() == [1, 1, 5, 7]
         assert feed.served.step == 0
+
+
+@pytest.mark.parametrize("method", [EasyFirst(), UsefulData()], ids=lambda m: type(m).__name__)
+def test_who_will_be_served_is_not_known_before_samples_are_scored(method: ht.Method) -> None:
+    """Data that lie by class: the first part of them would name half of the classes."""
+    data = Tensors(torch.randn(32, 2), torch.arange(32) // 8)
+    feed = method.data(Feed(data, 4, seed=0))
+    assert torch.bincount(served_targets(feed)).tolist() == [8, 8, 8, 8]
 
 
 def test_a_sigmoid_head_is_served_and_numbers_are_refused(tmp_path: Path) -> None:

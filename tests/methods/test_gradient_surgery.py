@@ -70,6 +70,17 @@ def test_weights_of_one_head_get_its_own_gradient_and_others_none() -> None:
     assert (shared.grad.tolist(), own.grad.tolist(), unused.grad) == ([5.0, 5.0], [3.0, 3.0], None)
 
 
+def test_gradients_lie_in_memory_as_their_weights_do() -> None:
+    """A fused step goes through both as they lie."""
+    shared, own = (torch.zeros(2, 3, 2, 2).to(memory_format=torch.channels_last).requires_grad_() for _ in range(2))
+    numbers = torch.arange(24.0).view(2, 3, 2, 2)
+    set_gradients_([shared, own], [[numbers, None], [numbers, numbers]], lambda matrix: matrix.sum(0))
+    for weight, expected in ((shared, 2 * numbers), (own, numbers)):
+        assert weight.grad is not None
+        assert weight.grad.stride() == weight.stride()
+        assert torch.equal(weight.grad, expected)
+
+
 def test_pcgrad_draws_by_the_seed(tmp_path: Path) -> None:
     runs = [trained(task(), recipe(GradientSurgery(aggregator="PCGrad"), steps=8), tmp_path, seed=1) for _ in range(2)]
     assert same(weights(runs[0]), weights(runs[1]))

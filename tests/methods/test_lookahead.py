@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from halftime.data.feed import Feed, Tensors
 from halftime.errors import BadValue
-from halftime.methods import EMA, SGD, Lookahead
+from halftime.methods import EMA, SGD, Lookahead, ScheduleFree
 from halftime.methods.lookahead import SlowWeights
 from tests.contract.tasks import recipe, same, task, trained, weights
 
@@ -89,9 +90,27 @@ def test_it_survives_a_stop_inside_a_round() -> None:
 
 def test_an_average_follows_what_lookahead_arrives_at(tmp_path: Path) -> None:
     both = recipe(EMA(decay=0.0, warmup=1), Lookahead(every=1, share=0.5), SGD(lr=0.1), steps=6)
-    assert [type(m).__name__ for m in both.methods] == ["Lookahead", "SGD", "EMA"]
+    assert [type(m).__name__ for m in both.methods] == ["SGD", "Lookahead", "EMA"]
     alone = recipe(Lookahead(every=1, share=0.5), SGD(lr=0.1), steps=6)
     assert same(weights(trained(task(), both, tmp_path)), weights(trained(task(), alone, tmp_path)))
+
+
+def test_the_slow_weights_are_judged_whatever_the_optimizer_averages() -> None:
+    pytest.importorskip("schedulefree")
+    both = recipe(Lookahead(), ScheduleFree(), steps=6)
+    assert [type(m).__name__ for m in both.methods] == ["ScheduleFree", "Lookahead"]
+    net = nn.Linear(2, 1)
+    optimizer = both.methods[0].optimizer(net, torch.optim.SGD(net.parameters()))
+    feed = Feed(Tensors(torch.ones(8, 2), torch.ones(8, 1)), 4, seed=0)
+    free, slow = (method.start(net, optimizer, feed) for method in both.methods)
+    for _ in range(7):
+        optimizer.zero_grad()
+        net(torch.ones(4, 2)).square().mean().backward()
+        optimizer.step()
+        slow.after_step(0.5)
+    with free.evaluating(), slow.evaluating():
+        judged = [p.detach().clone() for p in net.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(judged, slow.state_dict()["slow"], strict=True))
 
 
 @pytest.mark.parametrize(

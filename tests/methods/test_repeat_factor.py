@@ -146,3 +146,11 @@ def test_a_bad_value_is_refused_in_one_line(value: Any) -> None:
         RepeatFactor(threshold=value)
     with pytest.raises(BadValue, match="factors"):
         repeated(Feed(Tensors(torch.arange(2)), 1, seed=0, order=shuffled), torch.tensor([1.0, -1.0]))
+
+
+def test_it_says_where_no_class_is_rare() -> None:
+    even, tail = torch.arange(40) % 4, torch.tensor([0] * 39 + [1])
+    x = torch.zeros(40, 2)
+    assert RepeatFactor().idle(torch.nn.Linear(2, 2), Tensors(x, even)).startswith("no class is held by less than 10 %")
+    assert RepeatFactor().idle(torch.nn.Linear(2, 2), Tensors(x, tail)) == ""
+    assert RepeatFactor().idle(torch.nn.Linear(2, 2), [(x[0], 0)] * 9) == ""  # nobody reads all of it to know

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
+import time
 
 import pytest
 
@@ -40,6 +42,16 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\r" in shown
     assert "100%" in shown
     assert "score 0." in shown
+
+
+def test_after_a_stop_the_bar_tells_the_speed_of_this_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with Live("w", RECIPE, 0, None, None, begun=9000) as live:
+        time.sleep(0.05)
+        live.show(9001, 10000, 50.0)
+    rate = float(re.findall(r"([0-9.]+) steps/s", screen.getvalue())[-1])
+    assert rate < 100
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,6 +159,10 @@ def test_no_ratio_is_claimed_that_misses_leave_open(ledger: Ledger) -> None:
     for made in (CASES["all missed"], CASES["all failed"]):
         page = Page(proof_page(write_proof(ledger, **made[1])))
         assert "no ratio: the fast recipe never met the target" in page.text
+    one = Page(proof_page(write_proof(ledger, **CASES["one failed"][1])))
+    assert "no ratio: a fast run failed" in one.text
+    assert "times sooner: at most" not in one.text
+    assert "at most 3." not in one.text
     both = write_proof(ledger, [20.0, None, 21.0], [10.0, 11.0, None])
     assert "no ratio: both recipes miss the target on some seeds" in Page(proof_page(both)).text
 

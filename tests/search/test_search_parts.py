@@ -26,13 +26,13 @@ from halftime.search.candidates import PUBLISHED, Candidate, Queue, candidates, 
 from halftime.search.drift import Reference
 from halftime.search.gains import Anchor, gain_of, learn
 from halftime.search.journal import Journal, records
-from halftime.search.leap import leapt, preferred
+from halftime.search.leap import leapt, opened, preferred
 from halftime.search.length import Root, shortest
 from halftime.search.machine import Setting, kept_settings, settings, try_settings
 from halftime.search.memory import fits, largest
 from halftime.search.records import Decision, Found, Gain, Pace, Trial
 from halftime.search.retune import of_length
-from halftime.search.search import Plan, _expected, opened
+from halftime.search.search import Plan, _expected
 from halftime.search.start import Start
 from halftime.search.switches import clear, judge, switches, timed
 from halftime.search.timing import compared, pace, shortened
@@ -93,6 +93,16 @@ def test_a_broken_candidate_does_not_teach_the_noise(tmp_path: Path) -> None:
     assert here.sd == before
     learn(work(tmp_path), here, trials([1.01, 0.99, 1.0]))
     assert here.freedom == 5
+
+
+def test_what_changes_nothing_is_settled_at_once_and_does_not_teach_the_noise(tmp_path: Path) -> None:
+    around = work(tmp_path)
+    incumbent = gains.anchored(around, BASE, 64, -10.0)
+    before = incumbent.squares, incumbent.freedom
+    gain, seen, found = gains.race(around, incumbent, incumbent.recipe, EVEN)
+    assert gain is not None
+    assert (gain.ratio, len(seen), found) == (1.0, gains.RACE[0], "not clear")
+    assert (incumbent.squares, incumbent.freedom) == before
 
 
 def test_no_op_candidates_are_rarely_kept(tmp_path: Path) -> None:

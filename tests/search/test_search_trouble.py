@@ -11,12 +11,15 @@ import pytest
 
 from halftime.errors import BadValue
 from halftime.measure.sequential import Design, follow
-from halftime.methods import EMA, ChannelsLast, OneCycle
+from halftime.methods import EMA, ChannelsLast, DropStochastic, OneCycle
 from halftime.places import Method, Places
 from halftime.search import prune, work
 from halftime.search.batch import throughput
+from halftime.search.candidates import Candidate, Queue
+from halftime.search.combine import judge, without_idle
 from halftime.search.gains import Anchor, anchored, gain_of, race
 from halftime.search.journal import alone
+from halftime.search.length import shortest
 from halftime.search.outcome import designed, waterfall
 from halftime.search.records import Decision, Gain, Pace, Trial
 from halftime.search.retune import retuned, unrated
@@ -179,3 +182,38 @@ def test_the_rest_has_no_upper_end_where_the_proof_has_none() -> None:
     assert (rest.ratio, rest.low, rest.high) == (2.0, 1.5, None)
     *_, rest = waterfall([], BASE, fast, 2.0)  # nothing was proved: no ends at all
     assert rest.low == rest.high == 2.0
+
+
+def test_what_has_nothing_to_do_is_not_tried(tmp_path: Path) -> None:
+    around = some_work(tmp_path)
+    queue = Queue([Candidate((DropStochastic(),)), Candidate((EMA(),))])
+    without_idle(around, queue)
+    assert [type(one.methods[0]).__name__ for one in queue.waiting] == ["EMA"]
+    assert around.notes == ["DropStochastic is not tried: nothing in the network is dropped at random"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "until", "why"), [(0.04, 100.0, "no score makes up for that"), (0.5, 0.0, "no time was left")]
+)
+def test_a_change_with_far_slower_steps_is_not_trained(
+    ratio: float, until: float, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen bits on a processor that has no units for them took a quarter of a search."""
+    around, here = some_work(tmp_path), anchor([0.1, 0.1])
+    around.until, around._costs = until, {10: 1.0}
+    slow = dataclasses.replace(EVEN, ratio=ratio)
+    monkeypatch.setattr("halftime.search.combine.fitting", lambda *_: (BASE, slow, ""))
+    judged = judge(around, here, Candidate((EMA(),)))
+    assert (judged.decision.verdict, judged.trials) == ("dropped", ())
+    assert judged.decision.why.startswith(f"a step takes {1 / ratio:.3g} times as long")
+    assert why in judged.decision.why
+    assert around.trials == []
+
+
+def test_a_length_that_is_well_known_is_proved_even_where_no_time_was_left(tmp_path: Path) -> None:
+    around, here = some_work(tmp_path), anchor([0.1, 0.101, 0.1], slope=0.05)
+    around.until, around.limit, around._costs = 0.0, 0.5, {10: 1.0}
+    found = shortest(around, here, -0.095, 400)
+    assert found.recipe is not None
+    assert 10 < (found.recipe.steps or 0) < 20
+    assert any("no time was left to check" in note for note in around.notes)
