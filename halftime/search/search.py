@@ -2,8 +2,7 @@
 
 Threads → tuned base → a decaying schedule and AdamW or its better → exact switches → batch size → other methods, one
 at a time on top of those that were kept → pairs of losers → the shortest schedule → leave one out → proof on seeds
-that nothing was chosen by. What gains most comes first. Each stage stands in a file of its own; this one gives them
-their shares of the time, and says at the end what was found.
+that nothing was chosen by. Each stage stands in a file of its own; this one gives them their shares of the time.
 """
 
 from __future__ import annotations
