@@ -117,3 +117,14 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         what = advice.get(error.errno or 0, str(error.strerror or error))
         raise StorageError(f"cannot write {path}: {what}") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file, whole or not at all."""
+    beside = path.with_name(path.name + ".part")
+    with writing(path):
+        try:
+            beside.write_text(text)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)

@@ -151,10 +151,6 @@ class Method(Places):
         """What acts inside the loop: this description itself, or an object that owns the method's state."""
         return self
 
-    def idle(self, model: nn.Module, dataset: Any) -> str:
-        """Why it would change nothing on a fresh network and its data: a search leaves it out; nothing if it may."""
-        return ""
-
     def to_dict(self) -> dict[str, Any]:
         """Every field by name, ready for JSON."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from halftime.errors import BadRecipe, BadValue, shorten, unknown, writing
+from halftime.errors import BadRecipe, BadValue, shorten, unknown, write_whole
 from halftime.places import Method
 from halftime.settings import checked
 
@@ -118,13 +118,7 @@ class Recipe:
 
     def save(self, path: str | Path) -> None:
         """Write the recipe to a JSON file, whole or not at all."""
-        beside = Path(f"{path}.part")
-        with writing(Path(path)):
-            try:
-                beside.write_text(self.to_json())
-                beside.replace(path)
-            finally:
-                beside.unlink(missing_ok=True)
+        write_whole(Path(path), self.to_json())
 
     @classmethod
     def from_dict(cls, content: Any, known: Iterable[type[Method]] = (), strangers: bool = False) -> Recipe:

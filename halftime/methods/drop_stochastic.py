@@ -90,7 +90,7 @@ class DropStochastic(Method):
         return model
 
     def idle(self, model: nn.Module, dataset: Any) -> str:
-        """Nothing in the network drops at random."""
+        """Why it would change nothing here: nothing in the network drops at random; empty where it may."""
         return "" if without_stochastic(copy.deepcopy(model)) else "nothing in the network is dropped at random"
 
     def start(self, model: nn.Module, optimizer: Optimizer, feed: Any) -> Places:

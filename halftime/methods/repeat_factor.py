@@ -126,7 +126,7 @@ class RepeatFactor(Method):
         return repeated(data, factors)
 
     def idle(self, model: nn.Module, dataset: Any) -> str:
-        """No class is rare, as far as that is told by labels that lie at hand."""
+        """Why it would change nothing here: no class is rare, by labels that lie at hand; empty where it may."""
         labels = label_sets(dataset) if columns_of(dataset) else None
         if labels is None or bool((repeat_factors(labels, self.threshold) > 1).any()):
             return ""

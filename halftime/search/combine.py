@@ -144,7 +144,8 @@ def first_of_all(work: Work, anchor: Anchor, offered: Sequence[Candidate], anew:
 def without_idle(work: Work, queue: Queue) -> None:
     """Leave out what has nothing to do here."""
     model = work.workload.model()
-    idle = {one: one.methods[0].idle(model, work.workload.train) for one in queue.waiting}
+    asked = {one: getattr(one.methods[0], "idle", None) for one in queue.waiting}  # see decision 25
+    idle = {one: ask(model, work.workload.train) if ask else "" for one, ask in asked.items()}
     queue.waiting = [one for one in queue.waiting if not idle[one]]
     for one, why in idle.items():
         if why:

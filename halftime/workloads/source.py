@@ -13,7 +13,6 @@ from halftime import workloads
 from halftime.errors import BadData, BadWorkload, shorten
 
 if TYPE_CHECKING:
-    from halftime.places import Method
     from halftime.workload import Workload
 
 
@@ -47,14 +46,12 @@ def find(text: str, target: float | None = None) -> tuple[Workload, tuple[Any, .
     return found, _methods(module, text), str(Path(text).resolve())
 
 
-def _methods(module: Any, text: str) -> tuple[type[Method], ...]:
+def _methods(module: Any, text: str) -> tuple[Any, ...]:
     """The methods that a user's file lists; a module of that name is something else."""
-    from halftime.places import Method
-
     found = getattr(module, "methods", ())
     if isinstance(found, types.ModuleType):
         return ()
-    if not isinstance(found, (tuple, list)) or not all(isinstance(m, type) and issubclass(m, Method) for m in found):
+    if not isinstance(found, (tuple, list)) or not all(isinstance(m, type) and hasattr(m, "slot") for m in found):
         raise BadWorkload(f"{text}: `methods` must be a list of classes of methods, not {shorten(found)}")
     return tuple(found)
 
