@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -119,12 +120,22 @@ def writing(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {what}") from error
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file, whole or not at all."""
+def replace(path: Path, data: bytes) -> None:
+    """Write a file so that a crash at any moment leaves the old one or the new one, whole."""
     beside = path.with_name(path.name + ".part")
-    with writing(path):
-        try:
-            beside.write_text(text)
+    try:
+        with writing(path):
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
             beside.replace(path)
-        finally:
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except HalftimeError:
+        with contextlib.suppress(OSError):  # a disk that turned read-only lets nothing be deleted either
             beside.unlink(missing_ok=True)
+        raise

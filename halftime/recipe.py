@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from halftime.errors import BadRecipe, BadValue, shorten, unknown, write_whole
+from halftime.errors import BadRecipe, BadValue, replace, shorten, unknown
 from halftime.places import Method
 from halftime.settings import checked
 
@@ -118,7 +118,7 @@ class Recipe:
 
     def save(self, path: str | Path) -> None:
         """Write the recipe to a JSON file, whole or not at all."""
-        write_whole(Path(path), self.to_json())
+        replace(Path(path), self.to_json().encode())
 
     @classmethod
     def from_dict(cls, content: Any, known: Iterable[type[Method]] = (), strangers: bool = False) -> Recipe:

@@ -103,7 +103,7 @@ def test_a_recipe_is_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StorageError, match="the disk is full"):
         Recipe([AdamW(), OneCycle()], epochs=2).save(path)
     assert path.read_text() == before

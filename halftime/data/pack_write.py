@@ -17,7 +17,7 @@ from halftime.data import manifest as files
 from halftime.data.batch import MASKS
 from halftime.data.crops import resized, thinned
 from halftime.data.feed import as_dataset, digest, fetch
-from halftime.data.kinds import by_batch
+from halftime.data.kinds import by_batch, columns_of
 from halftime.data.pack_file import PackFile
 from halftime.data.publish import clear, publish, unfinished
 from halftime.errors import BadData, BadValue, shorten, writing
@@ -90,7 +90,7 @@ def rows(dataset: Any, some: slice) -> Any:
 
     A data set whose sample is more than its columns side by side says how they make one: `laid(columns)`.
     """
-    columns = getattr(dataset, "columns", None)
+    columns = columns_of(dataset)
     if columns is None or any(len(column) != len(dataset) for column in columns):
         return None
     found = tuple(column[some] for column in columns)

@@ -6,10 +6,8 @@ the digest of the tensors and of itself, so a checkpoint is there only when all 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from halftime.errors import BadCheckpoint, HalftimeError, writing
+from halftime.errors import replace as replace
 
 KEEP = 2
 
@@ -79,27 +78,6 @@ def remove(folder: Path) -> None:
             path.unlink()
         if folder.is_dir():
             folder.rmdir()
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file so that a crash at any moment leaves the old one or the new one, whole."""
-    beside = path.with_name(path.name + ".part")
-    try:
-        with writing(path):
-            with beside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    except HalftimeError:
-        with contextlib.suppress(OSError):  # a disk that turned read-only lets nothing be deleted either
-            beside.unlink(missing_ok=True)
-        raise
 
 
 def _intact(path: Path) -> dict[str, Any]:

@@ -241,8 +241,7 @@ def _read(folder: Path, start: Record, plan: Record, runs: Iterable[Run]) -> dic
         "recipe": Recipe.from_dict(start["recipe"], strangers=True), "refused": refused, "runs": tuple(mine.values()),
         "whole": shares.contrast(shares.whole(every), cells),
         "interaction": Effect(None, why=f"a change has no factor alone: {alone.why}") if alone
-        else shares.contrast(shares.interaction(every), cells) if len(every) > 1
-        else Effect(None, why="one change has nothing to interact with"),
+        else shares.contrast(shares.interaction(every), cells),
         "open": open_, "stretch": start["stretch"],
         **{name: start[name] for name in ("workload", "device", "fingerprint")},
     }  # fmt: skip

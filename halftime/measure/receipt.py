@@ -26,9 +26,7 @@ from halftime.measure.statistics import median, speedup
 from halftime.measure.tuned import tune_choices, tuning
 from halftime.run import Run, attempt_files
 
-FORMAT = (
-    3  # since 2 with what a search left out and the verdicts of an ablation, since 3 with wider ends of drawn shares
-)
+FORMAT = 3  # 2: what a search left out, verdicts of an ablation; 3: wider ends of drawn shares, no paths
 MACHINE = ("system", "cpu", "cores", "threads", "memory_gib", "gpu", "gpu_memory_gib", "cuda")  # nothing else is shown
 Content = dict[str, Any]
 

@@ -91,8 +91,8 @@ def contrast(weights: Weights, cells: Cells, drawn: float | None = None, reach: 
         2.0
     """
     used = {key: weight for key, weight in weights.items() if abs(weight) > 1e-12}
-    if not used:
-        return Effect(None, why="there is nothing to compare")
+    if not used:  # an interaction of one change with itself alone
+        return Effect(None, why="one change has nothing to interact with")
     columns = [cells.get(key, {}) for key in used]
     seeds = sorted(set.intersection(*map(set, columns)))
     if not seeds:

@@ -26,7 +26,7 @@ from halftime.methods import ALL
 from halftime.places import Method
 from halftime.recipe import Recipe
 from halftime.search import batch, combine, gains, length, outcome
-from halftime.search.candidates import (  # fmt: skip
+from halftime.search.candidates import (
     Candidate,
     Queue,
     candidates,
