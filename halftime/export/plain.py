@@ -222,33 +222,35 @@ def packed(dataset: Any, where: str, device: torch.device) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Ahead:
-    """Makes batches ahead of the step: by threads where the data set gives whole batches, else by processes."""
+    """Makes batches ahead of the step."""
 
     workers: int
     ahead: int
 
     def __call__(self, feed: Feed, tickets: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
-        if self.workers == 0:
-            yield from in_turn(feed, tickets)
-        elif hasattr(feed.dataset, "batch"):
-            yield from self._by_threads(feed, tickets)
-        else:
-            yield from self._by_processes(feed, tickets)
+        return made_ahead(feed, tickets, self.workers, self.ahead) if self.workers else in_turn(feed, tickets)
 
-    def _by_threads(self, feed: Feed, tickets: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
-        waiting: deque[Any] = deque()
-        with ThreadPoolExecutor(self.workers) as pool:
-            for ticket in tickets:
-                waiting.append(pool.submit(lambda t: (t, next(in_turn(feed, iter([t])))[1]), ticket))
-                if len(waiting) > self.workers * self.ahead:
-                    yield waiting.popleft().result()
 
-    def _by_processes(self, feed: Feed, tickets: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
-        asked, paired = itertools.tee(tickets)
-        options: Any = {"num_workers": self.workers, "prefetch_factor": self.ahead}
-        # a generator of its own: the loader's draws must not move the training's
-        made: Any = DataLoader(Making(feed), sampler=asked, batch_size=None, generator=torch.Generator(), **options)  # type: ignore[arg-type]
-        yield from zip(paired, made, strict=False)
+def by_threads(feed: Feed, tickets: Iterator[Any], workers: int, ahead: int) -> Iterator[tuple[Any, Any]]:
+    """Batches ahead of the step, where the data set gives whole ones."""
+    waiting: deque[Any] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for ticket in tickets:
+            waiting.append(pool.submit(lambda t: (t, next(in_turn(feed, iter([t])))[1]), ticket))
+            if len(waiting) > workers * ahead:
+                yield waiting.popleft().result()
+
+
+def by_processes(feed: Feed, tickets: Iterator[Any], workers: int, ahead: int) -> Iterator[tuple[Any, Any]]:
+    """Batches ahead of the step, where samples are read one by one."""
+    asked, paired = itertools.tee(tickets)
+    options: Any = {"num_workers": workers, "prefetch_factor": ahead}
+    # a generator of its own: the loader's draws must not move the training's
+    made: Any = DataLoader(Making(feed), sampler=asked, batch_size=None, generator=torch.Generator(), **options)  # type: ignore[arg-type]
+    yield from zip(paired, made, strict=False)
+
+
+made_ahead = by_threads  # the exporter takes the one that fits the data
 
 
 class Making:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from halftime.data.kinds import by_batch
 from halftime.errors import BadRecipe
 from halftime.export.acts import Translator
 from halftime.export.bundle import TOKEN, Bundle
@@ -78,7 +79,9 @@ class Composer:
         dropped: frozenset[tuple[str, str]],
     ) -> None:
         self.live, self.recipe, self.seed, self.device, self.source = live, recipe, seed, device, source
-        self.bundle = Bundle({(PLAIN, "fetch"): (PLAIN, f"fetch_{kind_of(live.feed.dataset)}")}, dropped)
+        whole = "threads" if by_batch(live.feed.dataset) else "processes"
+        fits = {"fetch": f"fetch_{kind_of(live.feed.dataset)}", "made_ahead": f"by_{whole}"}
+        self.bundle = Bundle({(PLAIN, name): (PLAIN, kind) for name, kind in fits.items()}, dropped)
         task = Reader(self.bundle, live.workload, source).run()
         acts = Translator(self.bundle, live, task.loss).run()
         self.loop = Loop(self.bundle, live, recipe, task, acts)

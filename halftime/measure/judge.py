@@ -100,7 +100,7 @@ def _repeated(
     high = math.inf if missed or time.high > 700 else math.exp(time.high)
     if quality is not None:
         # one-sided as a fixed proof's, so at twice the level of the time, whose interval has two sides
-        score = sequential.running([fast - base for base, fast in ended], 2 * design.alpha)
+        score = sequential.running([fast - base for base, fast in ended], 2 * design.alpha, design.quality)
         quality = dataclasses.replace(quality, low=score.low, high=score.high)
     futile = time.futile and not missed  # where the base missed, nobody knows how much slower it is
     return dataclasses.replace(ratio, low=low, high=high), quality, futile

@@ -11,7 +11,7 @@ from halftime.errors import BadData
 from halftime.ledger.lines import read
 from halftime.ledger.store import Ledger, load_all
 from halftime.measure.judge import PROVISIONAL, Arm, Verdict, judge
-from halftime.measure.sequential import Design
+from halftime.measure.sequential import QUALITY, Design
 from halftime.measure.statistics import Interval
 from halftime.measure.tuned import tune_choices, tuning
 from halftime.recipe import Recipe
@@ -152,7 +152,8 @@ class Proof:
         start = records[0]
         runs, choices = load_all(ledger), tune_choices(ledger)
         seeds = tuple(start["seeds"])
-        design = Design(**start["sequential"]) if start.get("sequential") else None
+        asked = start.get("sequential")
+        design = Design(**{"quality": QUALITY, **asked}) if asked else None  # older proofs do not say
         arms = {}
         for name in ("base", "fast"):
             recipe = Recipe.from_dict(start[name], strangers=True)

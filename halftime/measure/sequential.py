@@ -35,7 +35,8 @@ FEWEST = 3  # pairs before anything is decided
 MOST = 1000  # pairs that a design may ask for
 OVERSHOOT = 0.5
 ALPHA, POWER = 0.025, 0.975
-QUALITY = (0.25, 0.5, 1.0, 2.0, 4.0)  # effects that the running bound of the quality is made from, in equal parts
+QUALITY = (0.25, 0.5, 1.0, 2.0, 4.0)  # effects that the running bound of the quality is made from, in equal parts ...
+FEW, SINGLE = 12, (0.75, 1.0, 1.5, 2.0)  # ... where so few pairs come at most, one of these alone bounds it nearer
 Floats = NDArray[np.float64]
 
 
@@ -50,6 +51,8 @@ class Design:
         most: pairs after which it ends in any case; by default twice those of a fixed design.
         gain: per cent of the time that the effect stands for, if it was given so.
         noise: standard deviation of a pair's log ratio that the effect was made with, if it was.
+        quality: effects that the running bound of the final score is made from, in equal parts; by default those that
+            bound it nearest after `most` pairs.
 
     Example:
         >>> Design(effect=1.0).most, Design(effect=1.0).fixed
@@ -62,6 +65,7 @@ class Design:
     most: int = 0
     gain: float | None = None
     noise: float | None = None
+    quality: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.05 <= self.effect <= 10:
@@ -72,6 +76,7 @@ class Design:
             object.__setattr__(self, "most", max(5, min(2 * self.fixed, MOST)))
         if isinstance(self.most, bool) or not isinstance(self.most, int) or not FEWEST <= self.most <= MOST:
             raise BadValue(f"most must be a whole number from {FEWEST} to {MOST}, not {shorten(self.most)}")
+        object.__setattr__(self, "quality", tuple(self.quality) or _nearest(self.most, 2 * self.alpha))
 
     @property
     def fixed(self) -> int:
@@ -102,7 +107,7 @@ class Design:
 
     def to_dict(self) -> dict[str, Any]:
         """For the record of a proof."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "quality": list(self.quality)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,20 +221,49 @@ def follow(values: Sequence[float], plan: Design) -> Bounds:
     return Bounds(mean - claimed * error, mean + claimed * error, mean <= given_up * error)
 
 
-def running(values: Sequence[float], alpha: float = 0.05) -> Bounds:
+def running(values: Sequence[float], alpha: float = 0.05, effects: tuple[float, ...] = QUALITY) -> Bounds:
     """Bounds of a mean that hold at every look, each side at `alpha`, where no particular effect is expected.
 
     Args:
         values: such as differences of final scores.
         alpha: how often either side may ever be wrong.
-
-    The likelihood ratio is averaged over several effects: what is averaged is a martingale, too.
+        effects: chosen before the first value; the likelihood ratio is averaged over them, which is a martingale, too.
     """
     if len(values) < FEWEST:
         return Bounds(-math.inf, math.inf, False)
     mean, error = _mean(values)
-    reach = _crossing(len(values), QUALITY, -math.log(alpha)) * error
+    reach = _crossing(len(values), effects, -math.log(alpha)) * error
     return Bounds(mean - reach, mean + reach, False)
+
+
+def quickest(expected: float, least: int, most: int, alpha: float) -> float | None:
+    """The effect whose bound shows a mean of so many standard deviations after the fewest values.
+
+    Args:
+        expected: the mean, in standard deviations.
+        least: values that there are in any case.
+        most: values at most.
+        alpha: as in `running`.
+
+    Returns:
+        The effect; None where no bound shows it within `most` values.
+
+    Example:
+        >>> quickest(5.0, 5, 9, 0.025), quickest(1.0, 5, 9, 0.025), quickest(1.0, 5, 36, 0.025)
+        (2.0, None, 1.0)
+    """
+    for n in range(least, most + 1):
+        reach = {effect: _crossing(n, (effect,), -math.log(alpha)) / math.sqrt(n) for effect in SINGLE}
+        best = min(reach, key=lambda effect: reach[effect])
+        if reach[best] < expected:
+            return best
+    return None
+
+
+def _nearest(most: int, alpha: float) -> tuple[float, ...]:
+    """The effects whose bound is nearest to the mean after the last of so many values."""
+    alone = [(effect,) for effect in SINGLE] if most <= FEW else []
+    return min([QUALITY, *alone], key=lambda effects: _crossing(most, effects, -math.log(alpha)))
 
 
 def _mean(values: Sequence[float]) -> tuple[float, float]:

@@ -183,6 +183,10 @@ class WarmStart(Method):
     devices: ClassVar[tuple[str, ...]] = ("replicate", "shard")
     after: ClassVar[tuple[str, ...]] = ("initialisation", "residual", "whitening")
 
+    def idle(self, model: nn.Module, dataset: Any) -> str:
+        """Why it would change nothing here: nobody has named weights; empty where there is a source."""
+        return "" if self.source else "no source of weights is named"
+
     def init(self, model: nn.Module, sample: list[tuple[Any, Any]]) -> None:
         warm_start_(model, read_weights(self.source))
 

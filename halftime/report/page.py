@@ -280,7 +280,8 @@ def _seeds_again(proof: Proof) -> list[str] | None:
     if plan is None:
         return ["--seeds", str(len(proof.seeds))]
     asked = [] if plan.gain is None else ["--gain", f"{plan.gain:g}", "--noise", f"{plan.noise:.6g}"]
-    usual = Design(effect=plan.effect if asked else Design.effect, most=plan.most, gain=plan.gain, noise=plan.noise)
+    effect = plan.effect if asked else Design.effect
+    usual = Design(effect, most=plan.most, gain=plan.gain, noise=plan.noise, quality=plan.quality)
     return ["--sequential", *asked, "--most", str(plan.most)] if plan == usual else None
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from halftime.ledger.resume import identity
 from halftime.measure.proof import Proof
-from halftime.measure.sequential import ALPHA, Design
+from halftime.measure.sequential import ALPHA, Design, quickest
 from halftime.recipe import Recipe
 from halftime.run import attempt_files
 from halftime.search.journal import records
+from halftime.search.leap import GUESS
 from halftime.search.length import CHECKS, Short
 from halftime.search.prove import prove
 from halftime.search.records import Bar, Decision, Found, Trial
@@ -25,6 +27,7 @@ SEEDS = 50_000  # where the seeds of the proof begin: nothing in the search was 
 APART = 1000  # between the seeds of a first proof and those of a second one
 MOST = 36  # pairs
 EFFECTS = (1.0, 1.5, 2.0, 3.0)  # standard deviations between pairs; few pairs can show large ones only
+CAUTIOUS = 0.7  # of the effects that are expected
 MENDED = 1.3  # a recipe that missed the target in a proof is made so many times longer, and proved again, once
 STANDS = ("proved", "provisional")
 FARTHEST = 7.0  # a target that would need e to this power times the steps is not put into a number
@@ -77,10 +80,11 @@ def _proved(work: Work, began: Start, recipe: Recipe, k: int) -> dict[str, Any]:
     """Run a proof, or take the one that a killed attempt had ended; `k` is 0 for the first, 1 for the second."""
     place, pair = work.place, max(began.held + _held(work, recipe), 1e-3)
     most = min(MOST, max(FEWEST_PAIRS, int((work.limit - work.journal.spent) / pair)))
-    most = int(work.journal.once(f"most pairs {k}", lambda: most))
+    hoped = expected(work, began, recipe)
+    plan = Design(**work.journal.once(f"design {k}", lambda: designed(most, *hoped).to_dict()))
     first = SEEDS + k * APART
     found = _finished(work, began.base, recipe, first) or prove(
-        place.workload, began.base, recipe, sequential=designed(most), first=first,
+        place.workload, began.base, recipe, sequential=plan, first=first,
         device=place.device, ledger=place.ledger, quiet=True, source=place.source,
     )  # fmt: skip
     ratio = found.ratio
@@ -104,15 +108,44 @@ def _earlier(made: dict[str, Any]) -> float:
     return float(made.get("earlier", 0.0))
 
 
-def designed(most: int) -> Design:
-    """The design of a proof of so many pairs at most: the smallest effect that they can show, with a pair to spare.
+def designed(most: int, time: float = 0.0, score: float = 0.0) -> Design:
+    """The design of a proof of so many pairs at most: the effects that would show soonest what is expected.
+
+    Args:
+        most: pairs.
+        time: the gain in time, in standard deviations between pairs. Where that is not known, or too small to show,
+            the smallest effect is taken that so many pairs can show, with a pair to spare.
+        score: by how much the final score lies above what no longer counts as the same, likewise.
 
     Example:
-        >>> designed(36).effect, designed(5).effect
-        (1.0, 2.0)
+        >>> designed(36).effect, designed(5).effect, designed(36, time=9.0).effect
+        (1.0, 2.0, 2.0)
     """
-    designs = [Design(effect=effect, most=most, alpha=ALPHA / 2) for effect in EFFECTS]
+    alpha = ALPHA / 2
+    effect, quality = quickest(time, FEWEST_PAIRS, most, alpha), quickest(score, FEWEST_PAIRS, most, 2 * alpha)
+    told = () if quality is None else (quality,)
+    effects = EFFECTS if effect is None else (effect,)
+    designs = [Design(one, most=most, alpha=alpha, quality=told) for one in effects]
     return next((one for one in designs if one.soonest is not None and one.soonest < most), designs[-1])
+
+
+def expected(work: Work, began: Start, recipe: Recipe) -> tuple[float, float]:
+    """What a proof will likely find, in standard deviations between pairs: (gain in time, score above the margin).
+
+    It is a part of what the runs of the search say, for so few of them hardly know how much seeds differ.
+    """
+    both = [t for t in began.trials if t.ended], [t for t in work.trials if t.recipe == recipe.hash and t.ended]
+    if min(map(len, both)) < 2:
+        return 0.0, 0.0
+    logs = [[math.log(t.hit or t.seconds) for t in arm] for arm in both]
+    scores = [[work.signed(t) for t in arm] for arm in both]
+    (slow, quick), (low, high) = (list(map(statistics.fmean, one)) for one in (logs, scores))
+    apart, unlike = (math.hypot(*map(statistics.stdev, one)) for one in (logs, scores))
+    tolerance = work.workload.tolerance
+    return (
+        CAUTIOUS * (slow - quick) / max(apart, GUESS / 2),
+        CAUTIOUS * (high - low + tolerance) / max(unlike, tolerance / 4),
+    )
 
 
 def _finished(work: Work, base: Recipe, fast: Recipe, first: int) -> Proof | None:

@@ -57,6 +57,10 @@ class Still(Named):
         return x[index], y[index]
 
 
+class Numbered(Jittered):
+    batch = 32  # how many samples somebody once took at a time
+
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -127,6 +131,7 @@ FORMS = {
 RECIPE = ht.Recipe([SGD(lr=0.1), OneCycle()], steps=9, batch_size=16)
 METHODS = {  # what rests on machinery of ours, with samples that are read one by one
     "processes": ("one by one", RECIPE.plus(FastLoader(workers=1, ahead=2))),
+    "processes, a number called batch": ("numbered", RECIPE.plus(FastLoader(workers=1, ahead=2))),
     "threads": ("tensors", RECIPE.plus(FastLoader(workers=2, ahead=2))),
     "packed": ("still", RECIPE.plus(Packed(where="memory"))),
 }
@@ -155,7 +160,11 @@ def test_machinery_has_stand_ins_that_give_the_same_batches(
 ) -> None:
     monkeypatch.setattr("halftime.data.storage.cache", lambda: tmp_path / "cache")
     form, recipe = METHODS[key]
-    written_form = {**FORMS, "still": "made('still', train=Still(), valid=Still())"}[form]
+    more = {
+        "still": "made('still', train=Still(), valid=Still())",
+        "numbered": "made('numbered', train=Numbered(), valid=Still())",
+    }
+    written_form = {**FORMS, **more}[form]
     workload, source = loaded(written(tmp_path, key, written_form))
     run = trained(workload, recipe, tmp_path)
     path = exported(tmp_path / "plain.py", workload, recipe, source)

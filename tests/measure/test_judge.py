@@ -82,7 +82,7 @@ def test_a_stricter_design_is_stricter_of_quality_too() -> None:
     assert lower[ALPHA / 2] < lower[ALPHA]
     slow, quick = arms(BASE, QUICK)
     gaps = [f.score - b.score for b, f in zip(slow.runs, quick.runs, strict=True)]  # type: ignore[operator]
-    assert lower[ALPHA] == running(gaps, 0.05).low  # of one proof as ever: each side at 95 %
+    assert lower[ALPHA] == running(gaps, 0.05, PLAN.quality).low  # of one proof as ever: each side at 95 %
 
 
 def test_misses_open_their_ends() -> None:

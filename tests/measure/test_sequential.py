@@ -10,7 +10,7 @@ from scipy import stats
 
 import halftime as ht
 from bench.claims import draw, replay
-from halftime.measure.sequential import Design, boundaries, design, follow, log_ratio, running
+from halftime.measure.sequential import QUALITY, Design, boundaries, design, follow, log_ratio, running
 
 
 @pytest.mark.parametrize("effect", [0.5, -1.0, 2.0])
@@ -79,6 +79,22 @@ def test_running_bounds_cover_whatever_the_effect() -> None:
         wrong += any(running(list(values[:n])).low > 0 for n in range(3, 13))
     assert wrong <= 300 * 0.05 + 11
     assert running([0.010, 0.011, 0.009, 0.010, 0.010]).low > 0
+
+
+@pytest.mark.parametrize("most", [5, 8, 12])
+def test_few_pairs_bound_the_quality_nearer_and_still_cover(most: int) -> None:
+    plan, rng, wrong = Design(1.5, most=most), np.random.default_rng(9), 0
+    for values in rng.standard_normal((300, most)):
+        looks = [running(list(values[:n]), 0.05, plan.quality) for n in range(3, most + 1)]
+        wrong += any(look.low > 0 for look in looks)
+    assert wrong <= 300 * 0.05 + 11
+    last = [running(list(values), 0.05, effects) for effects in (plan.quality, QUALITY)]
+    assert last[0].low > last[1].low
+    assert len(plan.quality) == 1
+
+
+def test_many_pairs_keep_the_bound_that_fits_every_effect() -> None:
+    assert Design(1.0).quality == QUALITY
 
 
 def test_swapping_the_arms_mirrors_the_bounds() -> None:

@@ -127,3 +127,8 @@ def test_a_hub_id_wants_the_extra_and_uses_it(tmp_path: Path, monkeypatch: Any) 
 def test_a_source_that_is_no_text_is_refused() -> None:
     with pytest.raises(BadValue, match=r"^WarmStart\.source must be a text"):
         WarmStart(source=3)  # type: ignore[arg-type]
+
+
+def test_a_search_leaves_it_out_where_no_source_is_named() -> None:
+    assert WarmStart().idle(nn.Linear(2, 2), None) == "no source of weights is named"
+    assert WarmStart(source="w.safetensors").idle(nn.Linear(2, 2), None) == ""

@@ -12,7 +12,7 @@ import halftime as ht
 from halftime.ledger.lines import read
 from halftime.ledger.store import Ledger
 from halftime.measure.proof import Proof
-from halftime.measure.sequential import Design
+from halftime.measure.sequential import QUALITY, Design
 from halftime.measure.verify import verify
 from halftime.methods import SGD, AdamW, OneCycle
 from halftime.report.page import proof_page
@@ -108,3 +108,16 @@ def test_another_design_is_another_proof(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert len(ledger.proofs) == 2
     assert proof.settled
     assert len(proof.base.runs) == 3
+
+
+def test_a_proof_that_does_not_say_how_it_bounds_the_quality_is_read_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ledger, written = Ledger(tmp_path / "ledger"), Design.to_dict
+    monkeypatch.setattr(module, "train", timed(ledger, {"base": 20.0, "fast": 10.0}))
+    monkeypatch.setattr(Design, "to_dict", lambda self: {k: v for k, v in written(self).items() if k != "quality"})
+    proof = ht.prove(make_task(), BASE, FAST, sequential=Design(1.5, most=3), ledger=ledger, device="cpu", quiet=True)
+    assert proof.design is not None
+    assert proof.design.quality == QUALITY
+    assert Design(1.5, most=3).quality != QUALITY
+    assert verify(ledger).wrong == []

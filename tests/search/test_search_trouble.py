@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from halftime.errors import BadValue
-from halftime.measure.sequential import Design, follow
+from halftime.measure.sequential import Design, follow, running
 from halftime.methods import EMA, ChannelsLast, DropStochastic, OneCycle
 from halftime.places import Method, Places
 from halftime.search import prune, work
@@ -20,9 +20,10 @@ from halftime.search.combine import judge, without_idle
 from halftime.search.gains import Anchor, anchored, gain_of, race
 from halftime.search.journal import alone
 from halftime.search.length import shortest
-from halftime.search.outcome import designed, waterfall
+from halftime.search.outcome import designed, expected, waterfall
 from halftime.search.records import Decision, Gain, Pace, Trial
 from halftime.search.retune import retuned, unrated
+from halftime.search.start import Start
 from halftime.search.timing import TOO_LONG, curve, pace
 from halftime.search.work import Job, trained
 from tests.search.planted import BASE, searched, task
@@ -134,6 +135,29 @@ def test_however_few_the_pairs_of_a_proof_they_can_show_a_clear_gain(most: int) 
     assert any(follow(clear[:n], plan).low > 0 for n in range(3, most + 1))
     assert "no gain can be claimed" in Design(alpha=plan.alpha, most=5).words
     assert "no gain can be claimed" not in plan.words
+
+
+def test_a_proof_is_designed_for_what_the_search_saw() -> None:
+    """Six pairs are enough where both the gain and the score are plain, and a blind design would ask for eight."""
+    shown = designed(9, time=10.0, score=1.8)
+    assert (shown.effect, shown.quality, shown.most) == (2.0, (1.5,), 9)
+    assert (shown.soonest or 99) < (designed(9).soonest or 0)
+    gaps = [0.0072, 0.0125, 0.0012, 0.0140, 0.0044, 0.0073]
+    assert running(gaps, 2 * shown.alpha, shown.quality).low > running(gaps, 2 * shown.alpha, designed(9).quality).low
+
+
+def test_what_a_proof_will_find_is_not_hoped_for_from_one_run_or_a_small_spread(tmp_path: Path) -> None:
+    def run(hit: float, score: float) -> Trial:
+        return Trial("shorten", BASE.hash, 0, seconds=hit, held=hit, hit=hit, score=score)
+
+    around, recipe = some_work(tmp_path), BASE
+    began = Start(BASE, 10, (run(20.0, 0.95), run(20.0, 0.95)), 0.9, None)
+    around.trials = [run(10.0, 0.95)]
+    assert expected(around, began, recipe) == (0.0, 0.0)
+    around.trials.append(run(10.0, 0.95))
+    time, score = expected(around, began, recipe)
+    assert time == pytest.approx(0.7 * math.log(2) / 0.1)
+    assert score == pytest.approx(0.7 * 4)
 
 
 def test_two_searches_never_share_a_folder(tmp_path: Path) -> None:
