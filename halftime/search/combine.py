@@ -16,6 +16,7 @@ from halftime.recipe import Recipe
 from halftime.search import gains
 from halftime.search.candidates import Candidate, Queue, variants
 from halftime.search.gains import Anchor
+from halftime.search.phases import changed
 from halftime.search.records import Decision, Gain, Pace, Trial, Verdict
 from halftime.search.retune import rate_of, retuned
 from halftime.search.timing import pace
@@ -23,6 +24,7 @@ from halftime.search.work import Work, first
 
 ROUNDS = 4  # blocks of each recipe
 LOSERS = 3  # of which pairs are tried
+FAR, TWICE = 4.0, 10_200  # factor by which a rate moves far, which luck does as well; the seed of both trainings then
 HOPELESS = 1 / 3  # of the incumbent's pace: a change that is slower still has never paid
 
 
@@ -58,6 +60,9 @@ def judge(work: Work, anchor: Anchor, candidate: Candidate) -> Judged:
         return Judged(candidate, recipe, work.decide(Decision(work.stage, candidate.name, "dropped", slow)), ())
     own = rate_of(anchor.recipe)
     recipe, tuning = retuned(work, recipe, None if candidate.fresh else own, anchor.steps)
+    if own and not candidate.fresh:
+        recipe, more = _asked_twice(work, recipe, own)
+        tuning += more
 
     def longer() -> Pace:
         key = f"pace {work.stage} {anchor.recipe.hash} {recipe.hash} longer"
@@ -73,6 +78,16 @@ def judge(work: Work, anchor: Anchor, candidate: Candidate) -> Judged:
         tuple(t.run for t in (*tuning, *trials) if t.run), round(work.journal.spent - began, 3), recipe.to_dict(),
     )  # fmt: skip
     return Judged(candidate, recipe, work.decide(decision), tuple(trials))
+
+
+def _asked_twice(work: Work, recipe: Recipe, own: float) -> tuple[Recipe, list[Trial]]:
+    """A recipe whose rate moved far by short trainings, at the better of that rate and the incumbent's in full."""
+    stayed = changed(recipe, lr=own)
+    if 1 / FAR < (rate_of(recipe) or own) / own < FAR or not work.affords(*[recipe.steps or 0] * 2):
+        return recipe, []
+    both = work.together([(one, TWICE) for one in (recipe, stayed)])
+    moved, still = (work.signed(t) if t.ended else -math.inf for t in both)
+    return (stayed if still > moved else recipe), both
 
 
 def _too_slow(work: Work, anchor: Anchor, timing: Pace) -> str:

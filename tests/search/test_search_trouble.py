@@ -16,13 +16,14 @@ from halftime.places import Method, Places
 from halftime.search import prune, work
 from halftime.search.batch import throughput
 from halftime.search.candidates import Candidate, Queue
-from halftime.search.combine import judge, without_idle
+from halftime.search.combine import _asked_twice, judge, without_idle
 from halftime.search.gains import Anchor, anchored, gain_of, race
 from halftime.search.journal import alone
 from halftime.search.length import shortest
 from halftime.search.outcome import designed, expected, waterfall
+from halftime.search.phases import changed
 from halftime.search.records import Decision, Gain, Pace, Trial
-from halftime.search.retune import retuned, unrated
+from halftime.search.retune import rate_of, retuned, unrated
 from halftime.search.start import Start
 from halftime.search.timing import TOO_LONG, curve, pace
 from halftime.search.work import Job, trained
@@ -214,6 +215,27 @@ def test_what_has_nothing_to_do_is_not_tried(tmp_path: Path) -> None:
     without_idle(around, queue)
     assert [type(one.methods[0]).__name__ for one in queue.waiting] == ["EMA"]
     assert around.notes == ["DropStochastic is not tried: nothing in the network is dropped at random"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "losses", "chosen"),
+    [(1.0, (0.3, 0.2), 0.1), (1.0, (0.2, 0.3), 1.0), (1.0, (None, 0.3), 0.1), (0.3, (), 0.3)],
+    ids=["luck", "moved", "diverged", "near"],
+)
+def test_a_rate_that_moved_far_is_asked_twice(
+    rate: float, losses: tuple[float | None, ...], chosen: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short training once preferred fourteen times the rate by luck, and a change that pays was dropped for it."""
+    around, recipe = some_work(tmp_path), changed(BASE, lr=rate).replace(steps=10)
+
+    def together(wanted: Any, judged: bool = False) -> list[Trial]:
+        assert [rate_of(one) for one, _ in wanted] == [rate, 0.1]
+        return [Trial("", "", 0, 10, score=loss, state="failed" if loss is None else "finished") for loss in losses]
+
+    monkeypatch.setattr(around, "together", together)
+    monkeypatch.setattr(around, "affords", lambda *_: True)
+    found, runs = _asked_twice(around, recipe, 0.1)
+    assert (rate_of(found), len(runs)) == (chosen, len(losses))
 
 
 @pytest.mark.parametrize(
