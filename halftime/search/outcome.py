@@ -11,7 +11,7 @@ from typing import Any
 
 from halftime.ledger.resume import identity
 from halftime.measure.proof import Proof
-from halftime.measure.sequential import ALPHA, Design, quickest
+from halftime.measure.sequential import ALPHA, FEW, QUALITY, Design, quickest
 from halftime.recipe import Recipe
 from halftime.run import attempt_files
 from halftime.search.journal import records
@@ -124,6 +124,7 @@ def designed(most: int, time: float = 0.0, score: float = 0.0) -> Design:
     alpha = ALPHA / 2
     effect, quality = quickest(time, FEWEST_PAIRS, most, alpha), quickest(score, FEWEST_PAIRS, most, 2 * alpha)
     told = () if quality is None else (quality,)
+    told = (*told * len(QUALITY), *QUALITY) if told and most > FEW else told  # many pairs may find it smaller than that
     effects = EFFECTS if effect is None else (effect,)
     designs = [Design(one, most=most, alpha=alpha, quality=told) for one in effects]
     return next((one for one in designs if one.soonest is not None and one.soonest < most), designs[-1])

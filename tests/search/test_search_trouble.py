@@ -147,6 +147,12 @@ def test_a_proof_is_designed_for_what_the_search_saw() -> None:
     assert running(gaps, 2 * shown.alpha, shown.quality).low > running(gaps, 2 * shown.alpha, designed(9).quality).low
 
 
+def test_many_pairs_show_a_quality_that_was_hoped_to_be_plainer() -> None:
+    plan, smaller = designed(36, time=10.0, score=1.8), [0.7 + (-1.0) ** i for i in range(36)]
+    assert running(smaller, 2 * plan.alpha, plan.quality).low > 0
+    assert running(smaller, 2 * plan.alpha, (1.5,)).low < 0
+
+
 def test_what_a_proof_will_find_is_not_hoped_for_from_one_run_or_a_small_spread(tmp_path: Path) -> None:
     def run(hit: float, score: float) -> Trial:
         return Trial("shorten", BASE.hash, 0, seconds=hit, held=hit, hit=hit, score=score)
