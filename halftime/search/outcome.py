@@ -123,7 +123,7 @@ def designed(most: int, time: float = 0.0, score: float = 0.0) -> Design:
     """
     alpha = ALPHA / 2
     effect, quality = quickest(time, FEWEST_PAIRS, most, alpha), quickest(score, FEWEST_PAIRS, most, 2 * alpha)
-    told = () if quality is None else (quality,)
+    told: tuple[float, ...] = () if quality is None else (quality,)
     told = (*told * len(QUALITY), *QUALITY) if told and most > FEW else told  # many pairs may find it smaller than that
     effects = EFFECTS if effect is None else (effect,)
     designs = [Design(one, most=most, alpha=alpha, quality=told) for one in effects]
