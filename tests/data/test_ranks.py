@@ -64,7 +64,7 @@ def test_several_for_a_recipe_for_one_are_refused(monkeypatch: pytest.MonkeyPatc
         ("cuda", 1, 8, "2 ranks were started on this machine, and it has 1 CUDA device: start 1"),
         (None, 0, 1, "2 ranks were started on this machine, and it has 1 processor core and no CUDA device: start 1"),
         ("cpu", 4, 1, "2 ranks were started on this machine, and it has 1 processor core: start 1"),
-        ("cuda", 0, 8, "2 ranks were started on this machine, and it has 0 CUDA devices: start 0"),
+        ("cuda", 0, 8, "2 ranks were started on this machine, and it has 0 CUDA devices: give --device cpu"),
         ("cuda:1", 4, 8, "2 ranks cannot train on 'cuda:1': give 'cuda' (a device each) or 'cpu'"),
     ],
 )
