@@ -79,7 +79,9 @@ class Team:
             raise BadValue(f"{self.world} ranks cannot train on {name!r}: give 'cuda' (a device each) or 'cpu'")
         if self.neighbours > there:
             instead = f"start {there}" if there else "give --device cpu"
-            raise BadValue(f"{self.neighbours} ranks were started on this machine, and it has {there} {what}: {instead}")
+            raise BadValue(
+                f"{self.neighbours} ranks were started on this machine, and it has {there} {what}: {instead}"
+            )
         cuda = bool(cards) and name != "cpu"
         if cuda:
             torch.cuda.set_device(self.local)
