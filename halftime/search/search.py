@@ -52,6 +52,7 @@ from halftime.search.work import BLOCK, Engine, OutOfTime, Place, Work, in_turn
 from halftime.workload import Workload
 
 ENDING = 0.35  # of the time between base and proof, that is kept for the last stages: shorten, and leave one out
+MISSED = 1.1  # times the steps of the whole recipe: what needs more without a change has missed it
 LONGER = 2  # times the steps at which changes are judged: a run of the final recipe is about so long
 SHARES = {  # of what is left when a stage begins
     "settings": 0.1, "opening": 0.7, "switches": 0.15, "batch": 0.15, "methods": 0.7, "pairs": 0.4, "refine": 0.5,
@@ -292,9 +293,8 @@ def _left_out(
     again = Anchor(
         kept, {t.seed: t for t in short.trials if t.steps == recipe.steps}, anchor.slope, anchor.squares, anchor.freedom
     )
-    longest = round(length.LONGEST * _steps(anchor, began))
-    found = length.shortest(work, again, began.goal, longest, looks=2)
-    if found.recipe is None or (found.recipe.steps or 0) > 1.1 * (recipe.steps or 1):
+    found = length.shortest(work, again, began.goal, round(MISSED * (recipe.steps or 1)), looks=2)
+    if found.recipe is None:
         work.note("what was left out was missed after all: the recipe stays whole")
         return recipe
     return found.recipe

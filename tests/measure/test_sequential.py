@@ -73,10 +73,11 @@ def test_repeated_bounds_cover_the_mean_at_every_look_together() -> None:
     assert wrong <= 400 * 0.05 + 13
 
 
-def test_running_bounds_cover_whatever_the_effect() -> None:
+@pytest.mark.parametrize("effects", [QUALITY, (*[1.5] * len(QUALITY), *QUALITY)], ids=["five", "one of them heavier"])
+def test_running_bounds_cover_whatever_the_effect(effects: tuple[float, ...]) -> None:
     rng, wrong = np.random.default_rng(8), 0
     for values in rng.standard_normal((300, 12)):
-        wrong += any(running(list(values[:n])).low > 0 for n in range(3, 13))
+        wrong += any(running(list(values[:n]), 0.05, effects).low > 0 for n in range(3, 13))
     assert wrong <= 300 * 0.05 + 11
     assert running([0.010, 0.011, 0.009, 0.010, 0.010]).low > 0
 

@@ -19,11 +19,12 @@ from halftime.search.candidates import Candidate, Queue
 from halftime.search.combine import _asked_twice, judge, without_idle
 from halftime.search.gains import Anchor, anchored, gain_of, race
 from halftime.search.journal import alone
-from halftime.search.length import shortest
+from halftime.search.length import Short, shortest
 from halftime.search.outcome import designed, expected, waterfall
 from halftime.search.phases import changed
 from halftime.search.records import Decision, Gain, Pace, Trial
 from halftime.search.retune import rate_of, retuned, unrated
+from halftime.search.search import _left_out
 from halftime.search.start import Start
 from halftime.search.timing import TOO_LONG, curve, pace
 from halftime.search.work import Job, trained
@@ -127,6 +128,26 @@ def test_the_time_that_runs_out_while_leaving_out_costs_only_that(
     found = searched(ledger=tmp_path, proof=False)
     assert any("the recipe stays whole" in note for note in found.notes)
     assert found.verdict in ("not shown", "nothing found")
+
+
+@pytest.mark.parametrize("steps", [None, 105])
+def test_what_was_left_out_is_not_looked_for_beyond_the_length_that_decides(
+    steps: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digits' search once trained up to six times as long a recipe, only to say that it stays whole."""
+    whole, less, asked = BASE.plus(EMA()).replace(steps=100), BASE.replace(steps=100), []
+
+    def shortest(work: Any, anchor: Any, goal: float, longest: int, looks: int) -> Short:
+        asked.append(longest)
+        return Short(less.replace(steps=steps) if steps else None, (), 0.0)
+
+    monkeypatch.setattr("halftime.search.search.pruned", lambda *_: less)
+    monkeypatch.setattr("halftime.search.length.shortest", shortest)
+    around, began = some_work(tmp_path), Start(BASE, 900, (), 0.9, None)
+    kept = _left_out(around, began, anchor([1.0]), Short(whole, (), 0.0), whole, ["EMA"])
+    assert asked == [110]
+    assert kept == (less.replace(steps=steps) if steps else whole)
+    assert [note.endswith("the recipe stays whole") for note in around.notes] == ([] if steps else [True])
 
 
 @pytest.mark.parametrize("most", [5, 6, 8, 36])
