@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,12 +74,21 @@ class Root:
 
 @dataclasses.dataclass(frozen=True)
 class Short:
-    """The recipe at its shortest length and the trials that show it, or how far the longest got and why no more."""
+    """The recipe at its shortest length and the trials that show it, or how far the longest got and why no more.
+
+    Args:
+        recipe: None where no length was found.
+        trials: the checks; all that were made, where there was no time for them or no length was found.
+        best: score, signed.
+        why: no length was found.
+        hit: seconds to the target, the median of the checks; None where there were none.
+    """
 
     recipe: Recipe | None
     trials: tuple[Trial, ...]
     best: float
     why: str = ""
+    hit: float | None = None
 
 
 def shortest(work: Work, anchor: Anchor, goal: float, longest: int, looks: int = LOOKS) -> Short:
@@ -127,7 +137,7 @@ def _checked(
         tried += found
         best = max(best, *(work.signed(t) for t in found))
         if len(found) == CHECKS and reaches(work, found, goal, spread_of(work, anchor, found)):
-            return Short(recipe, tuple(found), best)
+            return Short(recipe, tuple(found), best, hit=statistics.median(t.hit for t in found if t.hit is not None))
         if steps >= longest:
             return Short(None, tuple(tried), best, _needs(root, f"{longest} steps do not reach it on every seed"))
         _tell(work, root, found, goal, anchor.slope, noise)

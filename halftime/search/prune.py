@@ -1,7 +1,8 @@
 """Prune: leave one out of the final recipe at a time, and drop what no longer pays there.
 
 What helped alone may be worth nothing beside what came later, and each piece of a recipe is one more thing to carry.
-A change stays only if the recipe is clearly slower without it; where that cannot be told, it goes.
+A change stays only if the recipe is clearly slower without it; where that cannot be told, it goes. That is judged at
+equal steps; what is left is judged once more at its own length, by the seconds to the target, which is what counts.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from halftime.recipe import Recipe
-from halftime.search import gains
+from halftime.search import gains, length
 from halftime.search.combine import paced
 from halftime.search.gains import Anchor
 from halftime.search.records import Decision, Gain, Pace, Trial, Verdict
@@ -18,6 +19,41 @@ from halftime.search.switches import judge, timed
 from halftime.search.work import Work, first
 
 DOUBTFUL = 0.95  # without it, so many times as fast: near enough to 1 to do without, where it is not clear
+MISSED = 1.1  # times the steps of the whole recipe: what needs more without a change has missed it
+
+
+def left_out(work: Work, base: Recipe, goal: float, anchor: Anchor, short: length.Short, names: list[str]) -> Recipe:
+    """Leave one out at the final length; where something went, look for the length again, and see that it is no slower.
+
+    Args:
+        work: of the search.
+        base: what it started from.
+        goal: score that the final length must end with, signed.
+        anchor: the last incumbent, for what it knows of slope and noise.
+        short: the whole recipe at its length.
+        names: of the methods that were added.
+    """
+    recipe = short.recipe
+    assert recipe is not None, "what has no length is not pruned"
+    final = dataclasses.replace(anchor, recipe=recipe, trials={})
+    worth = {name: d.gain.ratio for d in work.decisions if d.verdict == "kept" and d.gain for name in d.methods}
+    kept = pruned(work, final, base, sorted(names, key=lambda name: worth.get(name, 1.0)))
+    if kept.methods == recipe.methods:
+        return recipe
+    again = dataclasses.replace(
+        anchor, recipe=kept, trials={t.seed: t for t in short.trials if t.steps == recipe.steps}
+    )
+    found = length.shortest(work, again, goal, round(MISSED * (recipe.steps or 1)), looks=2)
+    if found.recipe is None:
+        work.note("what was left out was missed after all: the recipe stays whole")
+        return recipe
+    if found.hit and short.hit and short.hit < DOUBTFUL * found.hit:  # equal scores may come sooner or later in a run
+        work.note(
+            f"without what was left out the target is met after {found.hit:.3g} s in place of {short.hit:.3g}: "
+            "the recipe stays whole"
+        )
+        return recipe
+    return found.recipe
 
 
 def without(recipe: Recipe, name: str, base: Recipe) -> Recipe:

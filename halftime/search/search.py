@@ -42,7 +42,7 @@ from halftime.search.gains import Anchor
 from halftime.search.journal import Journal, alone, records
 from halftime.search.leap import leapt, opened, preferred
 from halftime.search.machine import kept_settings, try_settings
-from halftime.search.prune import pruned
+from halftime.search.prune import left_out
 from halftime.search.records import Found, Trial
 from halftime.search.retune import added
 from halftime.search.start import HOPED, SEEDS, SURELY, Start, offered, start
@@ -52,7 +52,6 @@ from halftime.search.work import BLOCK, Engine, OutOfTime, Place, Work, in_turn
 from halftime.workload import Workload
 
 ENDING = 0.35  # of the time between base and proof, that is kept for the last stages: shorten, and leave one out
-MISSED = 1.1  # times the steps of the whole recipe: what needs more without a change has missed it
 LONGER = 2  # times the steps at which changes are judged: a run of the final recipe is about so long
 SHARES = {  # of what is left when a stage begins
     "settings": 0.1, "opening": 0.7, "switches": 0.15, "batch": 0.15, "methods": 0.7, "pairs": 0.4, "refine": 0.5,
@@ -194,14 +193,15 @@ def _searched(work: Work, plan: Plan) -> Found:
     anchor, names = _changed(work, plan, began)
     work.reserved -= ending
     with work.share("shorten", SHARES["shorten"]):
-        short = length.shortest(work, anchor, began.goal, round(length.LONGEST * _steps(anchor, began)))
+        goal = began.aimed(anchor.sd, work.workload.tolerance)
+        short = length.shortest(work, anchor, goal, round(length.LONGEST * _steps(anchor, began)))
     if short.recipe is None:
         return outcome.unreached(work, began, short)
     recipe = short.recipe
     work.reserved = began.proof(work.limit, outcome.likely(work, began, recipe)) if plan.proof else 0.0
     with work.share("leave one out", 1.0):
         try:
-            recipe = _left_out(work, began, anchor, short, recipe, names)
+            recipe = left_out(work, began.base, goal, anchor, short, names)
         except OutOfTime:
             work.note("the time was over while one change after the other was left out: the recipe stays whole")
     return outcome.concluded(work, began, recipe, plan.proof)
@@ -279,22 +279,3 @@ def renewed(work: Work, before: Anchor, recipe: Recipe, trials: Sequence[Trial],
     if mean >= goal:
         return gains.anchored(work, recipe, recipe.steps or before.steps, goal, before, trials)
     return Anchor(recipe, mine, before.slope, before.squares, before.freedom)
-
-
-def _left_out(
-    work: Work, began: Start, anchor: Anchor, short: length.Short, recipe: Recipe, names: list[str]
-) -> Recipe:
-    """Leave one out at the final length; where something went, the length is looked for again."""
-    final = dataclasses.replace(anchor, recipe=recipe, trials={})
-    worth = {name: d.gain.ratio for d in work.decisions if d.verdict == "kept" and d.gain for name in d.methods}
-    kept = pruned(work, final, began.base, sorted(names, key=lambda name: worth.get(name, 1.0)))
-    if kept.methods == recipe.methods:
-        return recipe
-    again = Anchor(
-        kept, {t.seed: t for t in short.trials if t.steps == recipe.steps}, anchor.slope, anchor.squares, anchor.freedom
-    )
-    found = length.shortest(work, again, began.goal, round(MISSED * (recipe.steps or 1)), looks=2)
-    if found.recipe is None:
-        work.note("what was left out was missed after all: the recipe stays whole")
-        return recipe
-    return found.recipe

@@ -25,6 +25,7 @@ AIMED = 20.0  # per cent of the time that is quoted for
 HOPED, SURELY = 1.5, 3.0  # gain that the proof is thought to show before anything is known of it; of a textbook base
 FEWEST_PAIRS, MOST_PAIRS = 5, 12  # of the proof, when it is priced
 PROOF = 0.25  # of the search's time that is kept back for more pairs than the fewest
+SHOWN = 1.5  # standard deviations between pairs by which a score lies above what is worse: some seven pairs show that
 LEAST = 11.0  # trainings of the base without which there is no search: its rate, a pilot of two, the fewest pairs
 DEAR = 0.012  # of the search's time: of a training that costs more, fewer are made
 
@@ -40,6 +41,7 @@ class Start:
         goal: the score, signed, that a faster recipe must end with: the target, and the base's but for the margin.
         noise: of the base, None where too few runs ended.
         signal: whether there was anything to learn; in words where not.
+        mean: score, signed, that the pilot ended with.
     """
 
     base: Recipe
@@ -48,6 +50,7 @@ class Start:
     goal: float
     noise: Noise | None
     signal: str = ""
+    mean: float = -math.inf
 
     @property
     def held(self) -> float:
@@ -62,6 +65,20 @@ class Start:
         asked = price(self.noise, 100 * (1 - 1 / ratio)).seeds if self.noise and ratio > 1 else None
         pair = self.held * (1 + 1 / max(ratio, 1.0))
         return max(FEWEST_PAIRS * pair, min((asked or MOST_PAIRS) * pair, PROOF * limit))
+
+    def aimed(self, sd: float, tolerance: float) -> float:
+        """The goal of the final length: where seeds differ much, more of the margin is left for a proof to show.
+
+        Args:
+            sd: standard deviation between pairs, in units of score.
+            tolerance: by how much a score may be worse, in the same.
+
+        Example:
+            >>> began = Start(None, 100, (), goal=0.765, noise=None, mean=0.77)
+            >>> [round(began.aimed(sd, tolerance=0.01), 4) for sd in (0.001, 0.004, 0.02)]
+            [0.765, 0.766, 0.77]
+        """
+        return max(self.goal, self.mean - max(0.0, tolerance - SHOWN * sd))
 
     @property
     def hit(self) -> float:
@@ -140,7 +157,7 @@ def _piloted(work: Work, base: Recipe, steps: int) -> Start:
         work.view.say(f"  base: {found.words}; {price(found, AIMED, per_hour=work.view.price).words}")
     except HalftimeError as error:
         work.note(f"the noise of the base is not known: {error}")
-    return Start(base, steps, trials, goal, found)
+    return Start(base, steps, trials, goal, found, mean=mean)
 
 
 def _ended(trial: Trial) -> Trial:
