@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -81,14 +80,14 @@ class Short:
         trials: the checks; all that were made, where there was no time for them or no length was found.
         best: score, signed.
         why: no length was found.
-        hit: seconds to the target, the median of the checks; None where there were none.
+        checked: whether the trials are the checks, which all met target and goal.
     """
 
     recipe: Recipe | None
     trials: tuple[Trial, ...]
     best: float
     why: str = ""
-    hit: float | None = None
+    checked: bool = False
 
 
 def shortest(work: Work, anchor: Anchor, goal: float, longest: int, looks: int = LOOKS) -> Short:
@@ -137,7 +136,7 @@ def _checked(
         tried += found
         best = max(best, *(work.signed(t) for t in found))
         if len(found) == CHECKS and reaches(work, found, goal, spread_of(work, anchor, found)):
-            return Short(recipe, tuple(found), best, hit=statistics.median(t.hit for t in found if t.hit is not None))
+            return Short(recipe, tuple(found), best, checked=True)
         if steps >= longest:
             return Short(None, tuple(tried), best, _needs(root, f"{longest} steps do not reach it on every seed"))
         _tell(work, root, found, goal, anchor.slope, noise)

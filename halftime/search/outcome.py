@@ -135,7 +135,7 @@ def expected(work: Work, began: Start, recipe: Recipe) -> tuple[float, float]:
 
     It is a part of what the runs of the search say, for so few of them hardly know how much seeds differ.
     """
-    both = [t for t in began.trials if t.ended], [t for t in work.trials if t.recipe == recipe.hash and t.ended]
+    both = [t for t in began.trials if t.ended], _checks(work, recipe)
     if min(map(len, both)) < 2:
         return 0.0, 0.0
     logs = [[math.log(t.hit or t.seconds) for t in arm] for arm in both]
@@ -273,9 +273,15 @@ def waterfall(
     return (*bars, Bar(f"the rest: {recipe.budget}, rate {rate_of(recipe) or 0:g}", rest, *ends, rest=True))
 
 
+def _checks(work: Work, recipe: Recipe) -> list[Trial]:
+    """The trials of a recipe that tell when it meets the target; all where none does."""
+    mine = [t for t in work.trials if t.recipe == recipe.hash and t.ended]
+    return [t for t in mine if t.judged] or mine
+
+
 def _seconds(work: Work, recipe: Recipe) -> float:
     """Seconds of training to the target, of the runs that checked the recipe."""
-    mine = [t.hit for t in work.trials if t.recipe == recipe.hash and t.hit is not None]
+    mine = [t.hit for t in _checks(work, recipe) if t.hit is not None]
     return sorted(mine)[len(mine) // 2] if mine else (recipe.steps or math.inf) * work.step_of(recipe)
 
 

@@ -32,6 +32,7 @@ class Trial:
         score: the last validation score.
         loss: the last validation loss.
         earlier: seconds of it that an attempt spent which was killed before it could write them down.
+        judged: whether it was evaluated as often as a proof does; else, at its end alone, where `hit` is late.
     """
 
     stage: str
@@ -47,6 +48,7 @@ class Trial:
     score: float | None = None
     loss: float | None = None
     earlier: float = 0.0
+    judged: bool = False
 
     @property
     def ended(self) -> bool:

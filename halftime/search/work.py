@@ -99,7 +99,7 @@ def trained(place: Place, job: Job, before: Sequence[Run] = ()) -> Trial:
     return Trial(
         **about, steps=run.steps, run=run.id, state=run.state, reason=run.reason, seconds=run.seconds,  # type: ignore[arg-type]
         held=run.device_seconds, hit=run.hit[1] if run.hit else None, score=_finite(run.score),
-        loss=_finite(run.evaluations[-1].loss if run.evaluations else None),
+        loss=_finite(run.evaluations[-1].loss if run.evaluations else None), judged=not few,
     )  # fmt: skip
 
 
