@@ -193,7 +193,7 @@ def _searched(work: Work, plan: Plan) -> Found:
     anchor, names = _changed(work, plan, began)
     work.reserved -= ending
     with work.share("shorten", SHARES["shorten"]):
-        goal = began.aimed(anchor.sd, work.workload.tolerance)
+        goal = began.aimed(anchor.sd, work.workload.tolerance, work.limit - work.journal.spent)
         short = length.shortest(work, anchor, goal, round(length.LONGEST * _steps(anchor, began)))
     if short.recipe is None:
         return outcome.unreached(work, began, short)

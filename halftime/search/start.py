@@ -25,7 +25,8 @@ AIMED = 20.0  # per cent of the time that is quoted for
 HOPED, SURELY = 1.5, 3.0  # gain that the proof is thought to show before anything is known of it; of a textbook base
 FEWEST_PAIRS, MOST_PAIRS = 5, 12  # of the proof, when it is priced
 PROOF = 0.25  # of the search's time that is kept back for more pairs than the fewest
-SHOWN = 1.5  # standard deviations between pairs by which a score lies above what is worse: some seven pairs show that
+SHOWN = 3.5  # standard errors between a mean and a bound that is shown: its quantile at every look, and one for luck
+SPENT = 0.7  # of what is left when the length is looked for, that is left for the proof
 LEAST = 11.0  # trainings of the base without which there is no search: its rate, a pilot of two, the fewest pairs
 DEAR = 0.012  # of the search's time: of a training that costs more, fewer are made
 
@@ -66,19 +67,22 @@ class Start:
         pair = self.held * (1 + 1 / max(ratio, 1.0))
         return max(FEWEST_PAIRS * pair, min((asked or MOST_PAIRS) * pair, PROOF * limit))
 
-    def aimed(self, sd: float, tolerance: float) -> float:
-        """The goal of the final length: where seeds differ much, more of the margin is left for a proof to show.
+    def aimed(self, sd: float, tolerance: float, seconds: float) -> float:
+        """The goal of the final length: where few pairs can be paid, more of the margin is left for a proof to show.
 
         Args:
             sd: standard deviation between pairs, in units of score.
             tolerance: by how much a score may be worse, in the same.
+            seconds: what is left of the search.
 
         Example:
-            >>> began = Start(None, 100, (), goal=0.765, noise=None, mean=0.77)
-            >>> [round(began.aimed(sd, tolerance=0.01), 4) for sd in (0.001, 0.004, 0.02)]
-            [0.765, 0.766, 0.77]
+            >>> trial = Trial("", "", 0, held=10.0)
+            >>> began = Start(None, 100, (trial,), goal=0.765, noise=None, mean=0.77)
+            >>> [round(began.aimed(0.008, tolerance=0.01, seconds=left), 4) for left in (1000, 200, 20)]
+            [0.765, 0.7697, 0.77]
         """
-        return max(self.goal, self.mean - max(0.0, tolerance - SHOWN * sd))
+        pairs = SPENT * seconds / (self.held * (1 + 1 / HOPED)) if self.held else MOST_PAIRS
+        return max(self.goal, self.mean - max(0.0, tolerance - SHOWN * sd / math.sqrt(max(pairs, FEWEST_PAIRS))))
 
     @property
     def hit(self) -> float:

@@ -228,6 +228,23 @@ def test_a_run_that_was_evaluated_at_its_end_alone_does_not_tell_when_the_target
     assert likely(around, began, BASE) == pytest.approx(5)
 
 
+@pytest.mark.parametrize(
+    ("held", "goal", "mean", "sd", "seconds", "aims"),
+    [
+        (90.0, 0.766, 0.771, 0.009, 2460.0, pytest.approx(0.771, abs=1e-3)),  # cifar10: a dozen pairs
+        (1.0, 0.980, 0.985, 0.008, 164.0, 0.980),  # the digits: a hundred
+        (90.0, 0.766, 0.771, 0.001, 2460.0, 0.766),  # seeds hardly differ
+        (90.0, 0.780, 0.771, 0.009, 2460.0, 0.780),  # the target lies above the base
+    ],
+)
+def test_a_length_aims_as_high_as_the_pairs_that_can_be_paid_for_can_show(
+    held: float, goal: float, mean: float, sd: float, seconds: float, aims: Any
+) -> None:
+    """A cifar10 that aimed too low was not shown by fifteen pairs, digits that aimed too high trained twice as long."""
+    began = Start(BASE, 100, (Trial("", "", 0, held=held),), goal, None, mean=mean)
+    assert began.aimed(sd, tolerance=0.01, seconds=seconds) == aims
+
+
 def test_two_searches_never_share_a_folder(tmp_path: Path) -> None:
     with alone(tmp_path / "s1"), pytest.raises(BadValue, match="s1 is still running"), alone(tmp_path / "s1"):
         pass
