@@ -55,10 +55,8 @@ def left_out(work: Work, base: Recipe, goal: float, anchor: Anchor, short: lengt
         return found.recipe
     left = {type(m) for m in kept.methods}
     gone = [m for m in recipe.methods if type(m) not in left]  # the others may have other rates
-    why = (
-        f"without it the target is met {gain.ratio:.2f}× as soon (interval to {gain.high:.2f}×, {gain.n} seeds), each "
-    )
-    why += "at its own length, though it is no worse at equal steps: the recipe stays whole"
+    sooner = f"{gain.ratio:.2f}× as soon (interval to {gain.high:.2f}×, {gain.n} seeds)"
+    why = f"without it the target is met {sooner}, each at its own length: the recipe stays whole"
     work.decide(
         Decision(work.stage, f"without {' and '.join(type(m).__name__ for m in gone)}", "kept", why,
                  {type(m).__name__: m.to_dict() for m in gone}, gain, (rate_of(recipe), rate_of(found.recipe)),
