@@ -178,6 +178,7 @@ def join(wanted: bool) -> Team:
 
 
 def _leave() -> None:
+    here().control = None  # a group that is held until the interpreter is gone may abort a rank that is done
     if dist.is_initialized():
         dist.destroy_process_group()
 
