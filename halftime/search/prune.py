@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 
-from halftime.measure.statistics import quantile
+from halftime.measure.statistics import difference, speedup
 from halftime.recipe import Recipe
 from halftime.search import gains, length
 from halftime.search.combine import paced
@@ -43,6 +42,7 @@ def left_out(work: Work, base: Recipe, goal: float, anchor: Anchor, short: lengt
     kept = pruned(work, final, base, sorted(names, key=lambda name: worth.get(name, 1.0)))
     if kept.methods == recipe.methods:
         return recipe
+    spent = work.journal.spent
     again = dataclasses.replace(
         anchor, recipe=kept, trials={t.seed: t for t in short.trials if t.steps == recipe.steps}
     )
@@ -60,7 +60,8 @@ def left_out(work: Work, base: Recipe, goal: float, anchor: Anchor, short: lengt
     work.decide(
         Decision(work.stage, f"without {' and '.join(type(m).__name__ for m in gone)}", "kept", why,
                  {type(m).__name__: m.to_dict() for m in gone}, gain, (rate_of(recipe), rate_of(found.recipe)),
-                 tuple(t.run for t in (*short.trials, *found.trials)), recipe=found.recipe.to_dict())
+                 tuple(t.run for t in (*short.trials, *found.trials)), round(work.journal.spent - spent, 3),
+                 found.recipe.to_dict())
     )  # fmt: skip
     return recipe
 
@@ -79,16 +80,11 @@ def later(work: Work, whole: length.Short, less: length.Short) -> Gain | None:
     if not (whole.checked and less.checked):
         return None
     mine = {t.seed: t for t in whole.trials}
-    pairs = [(mine[t.seed], t) for t in less.trials if t.seed in mine]
-    logs = [math.log((one.hit or one.seconds) / (other.hit or other.seconds)) for one, other in pairs]
-    if len(logs) < 2:
-        return None
-    mean, error = statistics.fmean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
-    low, high = (mean + sign * quantile(gains.SURE, len(logs) - 1) * error for sign in (-1, 1))
-    score = statistics.fmean(work.signed(other) - work.signed(one) for one, other in pairs)
-    step = statistics.fmean(one.seconds / one.steps for one, _ in pairs)
-    pace = step / statistics.fmean(other.seconds / other.steps for _, other in pairs)
-    return Gain(math.exp(mean), math.exp(low), math.exp(high), len(logs), score, pace)
+    pairs = [(mine[t.seed], t) for t in less.trials]  # checks have the same seeds
+    found = speedup([(one.hit, one.seconds, other.hit, other.seconds) for one, other in pairs])
+    score = difference(*([work.signed(t) for t in arm] for arm in zip(*pairs, strict=True))).estimate
+    pace = math.prod((one.seconds / one.steps) / (other.seconds / other.steps) for one, other in pairs) ** (1 / found.n)
+    return Gain(found.estimate, found.low, found.high, found.n, score, pace)
 
 
 def without(recipe: Recipe, name: str, base: Recipe) -> Recipe:
